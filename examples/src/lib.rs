@@ -1,0 +1,1 @@
+//! Small programs that use mini-platform as a library: see `examples/`.

@@ -1,0 +1,143 @@
+//! Single events become batches: whatever waits while a batch is under way makes the next one.
+//!
+//! Nobody lingers: an event that comes alone leaves alone. Under load the batches grow by themselves.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::DispatcherConfig;
+use super::forward::Forwarder;
+use crate::domain::{Event, EventBatchBuilder, IngestOutcome};
+use crate::error::DispatchError;
+
+type Answer = Result<IngestOutcome, Arc<DispatchError>>;
+
+/// An event that waits for its batch.
+#[derive(Debug)]
+struct Waiting {
+    event: Event,
+    answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug)]
+pub(super) struct Coalescer {
+    queue: mpsc::Sender<Waiting>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Coalescer {
+    pub(super) fn start(forwarder: Arc<Forwarder>, config: &DispatcherConfig) -> Self {
+        let (queue, waiting) = mpsc::channel(config.queue);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let gatherer = Gatherer {
+            waiting,
+            held_back: VecDeque::new(),
+            max_batch: config.max_batch,
+            slots: Arc::new(Semaphore::new(config.concurrent_batches.max(1))),
+            forwarder,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(gatherer.run(stop.clone()));
+        tasks.close();
+        Self { queue, stop, tasks }
+    }
+
+    pub(super) async fn submit(&self, event: Event) -> Result<IngestOutcome, DispatchError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Waiting { event, answer }).map_err(|refused| match refused {
+            TrySendError::Full(_) => DispatchError::Overloaded,
+            TrySendError::Closed(_) => DispatchError::ShuttingDown,
+        })?;
+        let answer = answered.await.map_err(|_| DispatchError::ShuttingDown)?;
+        answer.map_err(DispatchError::Batch)
+    }
+
+    pub(super) async fn shut_down(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// The one task that takes events from the queue.
+struct Gatherer {
+    waiting: mpsc::Receiver<Waiting>,
+    /// Events whose id is in the batch that was gathered before them.
+    held_back: VecDeque<Waiting>,
+    max_batch: usize,
+    slots: Arc<Semaphore>,
+    forwarder: Arc<Forwarder>,
+    tasks: TaskTracker,
+}
+
+impl Gatherer {
+    async fn run(mut self, stop: CancellationToken) {
+        loop {
+            // Take a slot first: what arrives while all slots are taken makes the next batch larger.
+            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            let Some(first) = self.next(&stop).await else { return };
+            let (batch, answers) = self.gather(first);
+            let forwarder = Arc::clone(&self.forwarder);
+            self.tasks.spawn(async move {
+                forward(&forwarder, batch, answers).await;
+                drop(slot);
+            });
+        }
+    }
+
+    /// Waits for the next event; `None` when there will be none. Stopping closes the queue, and what is in it
+    /// still comes out.
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Waiting> {
+        if let Some(held_back) = self.held_back.pop_front() {
+            return Some(held_back);
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled(), if !self.waiting.is_closed() => self.waiting.close(),
+            next = self.waiting.recv() => return next,
+        }
+        self.waiting.recv().await
+    }
+
+    fn gather(&mut self, first: Waiting) -> (EventBatchBuilder, Vec<oneshot::Sender<Answer>>) {
+        let mut batch = EventBatchBuilder::default();
+        let (mut answers, mut held_back) = (Vec::new(), VecDeque::new());
+        let mut next = Some(first);
+        while let Some(Waiting { event, answer }) = next {
+            match batch.push(event) {
+                Ok(()) => answers.push(answer),
+                Err(event) => held_back.push_back(Waiting { event, answer }),
+            }
+            if batch.len() + held_back.len() >= self.max_batch {
+                break;
+            }
+            next = self.held_back.pop_front().or_else(|| self.waiting.try_recv().ok());
+        }
+        held_back.append(&mut self.held_back);
+        self.held_back = held_back;
+        (batch, answers)
+    }
+}
+
+async fn forward(forwarder: &Forwarder, batch: EventBatchBuilder, answers: Vec<oneshot::Sender<Answer>>) {
+    let Some(batch) = batch.build() else { return };
+    // A receiver that is gone has dropped its request: the event is stored all the same.
+    match forwarder.ingest(&batch).await {
+        Ok(outcomes) => {
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                let _ = answer.send(Ok(outcome));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for answer in answers {
+                let _ = answer.send(Err(Arc::clone(&error)));
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Plain data: what an event is, what can be asked, what can be answered.
+//!
+//! Every type is made by a fallible constructor, so a value that exists is valid. Nothing here knows a
+//! backend, a protocol or a clock.
+
+mod adjacency;
+mod batch;
+mod event;
+mod id;
+mod list;
+mod money;
+mod outcome;
+mod page;
+mod query;
+mod screening;
+mod time;
+
+pub use adjacency::{BranchLink, Direction, Edge, Interaction, Side};
+pub use batch::{EventBatch, EventBatchBuilder, InvalidBatch, MAX_BATCH};
+pub use event::{Event, EventDetails, OccurredAt, OperationType, PartyRole, SameParty, StoredEvent};
+pub use id::{BranchId, ClientId, EventId, InvalidId, MAX_EVENT_ID_BYTES, MAX_NAME_BYTES};
+pub use list::{Etag, InvalidListVersion, ListEntry, ListInfo, ListVersion, MAX_ENTRY_BYTES};
+pub use money::{Amount, Currency, InvalidMoney};
+pub use outcome::{AppendOutcome, IngestOutcome, Outcome};
+pub use page::{InvalidPage, MAX_PAGE_SIZE, Page, PageSize, PageToken};
+pub use query::{EventFilter, EventPosition, EventQuery, NeighbourQuery, TimeRange};
+pub use screening::{EventScreening, MatchMode, Screening, Verdict};
+pub use time::{InvalidTimestamp, Timestamp};

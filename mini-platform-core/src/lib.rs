@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+pub mod dispatcher;
+pub mod domain;
+pub mod error;
+#[cfg(feature = "list-formats")]
+pub mod feeder;
+pub mod matching;
+pub mod memory;
+pub mod port;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+pub mod worker;
+
+/// Mocks of every port, made by mockall.
+#[cfg(feature = "mock")]
+pub mod mock {
+    pub use crate::port::mock::{
+        MockAdjacencyStore, MockClock, MockEventStore, MockFraudRegistry, MockFraudSource, MockWorkerNode,
+    };
+}
+
+pub use dispatcher::{Dispatcher, LoadBalancer};
+pub use domain::{Event, EventBatch};
+pub use worker::{ScreenedParties, Worker};

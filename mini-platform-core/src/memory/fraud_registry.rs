@@ -1,0 +1,123 @@
+//! A fraud registry in memory.
+
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use futures_util::StreamExt;
+
+use super::lock;
+use crate::domain::{ClientId, ListEntry, ListInfo, ListVersion, MatchMode, Screening};
+use crate::error::{Fault, FaultKind, RegistryError};
+use crate::matching::{FraudIndex, FraudIndexBuilder};
+use crate::port::{Clock, FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome, SystemClock};
+
+/// A [`FraudRegistry`] in memory. Readers never wait for a replacement.
+pub struct MemoryFraudRegistry {
+    mode: MatchMode,
+    clock: Arc<dyn Clock>,
+    in_force: ArcSwapOption<Kept>,
+    history: Mutex<History>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    info: ListInfo,
+    index: FraudIndex,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    /// Newest publication first.
+    kept: Vec<Arc<Kept>>,
+    newest: Option<ListVersion>,
+}
+
+impl std::fmt::Debug for MemoryFraudRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryFraudRegistry").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Default for MemoryFraudRegistry {
+    fn default() -> Self {
+        Self::new(MatchMode::default(), Arc::new(SystemClock))
+    }
+}
+
+impl MemoryFraudRegistry {
+    /// Makes a registry without a list.
+    #[must_use]
+    pub fn new(mode: MatchMode, clock: Arc<dyn Clock>) -> Self {
+        Self { mode, clock, in_force: ArcSwapOption::empty(), history: Mutex::default() }
+    }
+
+    async fn index(&self, list: FraudList) -> Result<Kept, RegistryError> {
+        let FraudList { version, source, mut chunks } = list;
+        let mut builder = FraudIndexBuilder::new(self.mode);
+        while let Some(chunk) = chunks.next().await {
+            for entry in chunk.map_err(RegistryError::Refused)? {
+                push(&mut builder, &entry)?;
+            }
+        }
+        let index = builder.build();
+        let entries = u64::try_from(index.len()).unwrap_or(u64::MAX);
+        Ok(Kept { info: ListInfo { version, entries, source, loaded_at: self.clock.now() }, index })
+    }
+}
+
+fn push(builder: &mut FraudIndexBuilder, entry: &ListEntry) -> Result<(), RegistryError> {
+    builder.push(entry).map_err(|full| {
+        Fault::new("memory registry", "index a fraud list", FaultKind::Internal).with_source(full).into()
+    })
+}
+
+impl History {
+    fn refuses(&self, version: &ListVersion) -> Option<ReplaceOutcome> {
+        let newest = self.newest.as_ref()?;
+        (version <= newest).then(|| ReplaceOutcome::Stale { newest: newest.clone() })
+    }
+}
+
+#[async_trait]
+impl FraudRegistry for MemoryFraudRegistry {
+    async fn screen(&self, subjects: &[ClientId]) -> Result<Screening, RegistryError> {
+        let list = self.in_force.load();
+        let Some(list) = list.as_ref() else { return Err(RegistryError::NoList) };
+        Ok(list.index.screen(&list.info.version, subjects))
+    }
+
+    async fn in_force(&self) -> Result<Option<ListInfo>, RegistryError> {
+        Ok(self.in_force.load().as_ref().map(|list| list.info.clone()))
+    }
+
+    async fn history(&self) -> Result<Vec<ListInfo>, RegistryError> {
+        Ok(lock(&self.history).kept.iter().map(|kept| kept.info.clone()).collect())
+    }
+
+    async fn replace(&self, list: FraudList) -> Result<ReplaceOutcome, RegistryError> {
+        if let Some(stale) = lock(&self.history).refuses(&list.version) {
+            return Ok(stale);
+        }
+        let kept = Arc::new(self.index(list).await?);
+        let mut history = lock(&self.history);
+        // Asked again: another replacement may have finished while this one was indexed.
+        if let Some(stale) = history.refuses(&kept.info.version) {
+            return Ok(stale);
+        }
+        history.newest = Some(kept.info.version.clone());
+        history.kept.insert(0, Arc::clone(&kept));
+        history.kept.truncate(KEPT_VERSIONS);
+        let info = kept.info.clone();
+        self.in_force.store(Some(kept));
+        Ok(ReplaceOutcome::Replaced(info))
+    }
+
+    async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError> {
+        let history = lock(&self.history);
+        let kept = history.kept.iter().find(|kept| kept.info.version == *version);
+        let kept = kept.ok_or_else(|| RegistryError::UnknownVersion(version.clone()))?;
+        self.in_force.store(Some(Arc::clone(kept)));
+        Ok(kept.info.clone())
+    }
+}

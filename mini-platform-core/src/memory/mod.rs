@@ -1,0 +1,18 @@
+//! Every store port in memory: the executable specification, and quick stores for tests and trials.
+//!
+//! Nothing here is durable: what a contract calls durable lasts as long as the value.
+
+mod adjacency_store;
+mod event_store;
+mod fraud_registry;
+
+pub use adjacency_store::MemoryAdjacencyStore;
+pub use event_store::MemoryEventStore;
+pub use fraud_registry::MemoryFraudRegistry;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks state that is only changed by code that does not panic, so a poisoned lock is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
