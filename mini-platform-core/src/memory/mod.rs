@@ -5,10 +5,12 @@
 mod adjacency_store;
 mod event_store;
 mod fraud_registry;
+mod fraud_source;
 
 pub use adjacency_store::MemoryAdjacencyStore;
 pub use event_store::MemoryEventStore;
 pub use fraud_registry::MemoryFraudRegistry;
+pub use fraud_source::MemoryFraudSource;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,0 +1,207 @@
+//! What every [`FraudRegistry`] must do. The fixture matches names in the default mode, normalised.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{StreamExt, stream};
+
+use super::{Fixture, client, fraud_list, list_version};
+use crate::domain::{ListEntry, ListInfo, Screening, Verdict};
+use crate::error::{RegistryError, SourceError};
+use crate::port::{FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome};
+
+type Subject = Fixture<dyn FraudRegistry>;
+
+async fn replace(subject: &Subject, published_at: i64, names: &[&str]) -> ReplaceOutcome {
+    subject.port.replace(fraud_list(published_at, names)).await.unwrap()
+}
+
+async fn screen(subject: &Subject, names: &[&str]) -> Screening {
+    let subjects: Vec<_> = names.iter().map(|name| client(name)).collect();
+    subject.port.screen(&subjects).await.unwrap()
+}
+
+async fn hits(subject: &Subject, names: &[&str]) -> Vec<bool> {
+    screen(subject, names).await.verdicts.iter().map(|verdict| *verdict != Verdict::Clear).collect()
+}
+
+async fn in_force(subject: &Subject) -> ListInfo {
+    subject.port.in_force().await.unwrap().expect("a list is in force")
+}
+
+/// FR-1: hits and clear names mixed, repeated, and none at all.
+pub async fn fr1_verdicts_are_dense_and_in_order(subject: Subject) {
+    replace(&subject, 1, &["bad", "worse"]).await;
+    let screening = screen(&subject, &["good", "bad", "good", "worse", "bad"]).await;
+    assert_eq!(screening.version, list_version(1));
+    assert_eq!(hits(&subject, &["good", "bad", "good", "worse", "bad"]).await, [false, true, false, true, true]);
+    assert!(screen(&subject, &[]).await.verdicts.is_empty());
+}
+
+/// FR-2: a fresh registry.
+pub async fn fr2_without_a_list_nothing_is_clear(subject: Subject) {
+    for subjects in [vec![], vec![client("good")]] {
+        let refused = subject.port.screen(&subjects).await;
+        assert!(matches!(refused, Err(RegistryError::NoList)), "no list means no verdict: {refused:?}");
+    }
+    assert_eq!(subject.port.in_force().await.unwrap(), None);
+    assert!(subject.port.history().await.unwrap().is_empty());
+}
+
+/// FR-3: spelling does not help, and the hit shows the published spelling.
+pub async fn fr3_a_hit_names_the_entry_as_published(subject: Subject) {
+    replace(&subject, 1, &["MALKEVICH,  Alexander", "Straße & Söhne"]).await;
+    for (name, entry) in
+        [("malkevich, ALEXANDER", "MALKEVICH,  Alexander"), ("STRASSE & SO\u{308}HNE", "Straße & Söhne")]
+    {
+        let expected = Verdict::Hit { entry: ListEntry::new(entry).unwrap() };
+        assert_eq!(screen(&subject, &[name]).await.verdicts, [expected], "{name}");
+    }
+}
+
+/// FR-4: a removed name passes, an added one is stopped.
+pub async fn fr4_replace_removes_and_adds(subject: Subject) {
+    replace(&subject, 1, &["old", "both"]).await;
+    let outcome = replace(&subject, 2, &["both", "new"]).await;
+    let ReplaceOutcome::Replaced(info) = outcome else { panic!("a newer list replaces: {outcome:?}") };
+    assert_eq!((info.version.clone(), info.entries), (list_version(2), 2));
+    assert_eq!(info.source, "test");
+    assert_eq!(in_force(&subject).await, info);
+    assert_eq!(hits(&subject, &["old", "both", "new"]).await, [false, true, true]);
+}
+
+/// FR-4: readers during thirty swaps between two lists that share no name.
+pub async fn fr4_readers_never_see_a_mix(subject: Subject) {
+    let lists = [["a1", "a2", "a3", "a4"], ["b1", "b2", "b3", "b4"]];
+    let names = lists.concat();
+    replace(&subject, 0, &lists[0]).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (port, done) = (subject.port.clone(), done.clone());
+        let subjects: Vec<_> = names.iter().map(|name| client(name)).collect();
+        tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                let screening = port.screen(&subjects).await.unwrap();
+                let hits: Vec<bool> = screening.verdicts.iter().map(|verdict| *verdict != Verdict::Clear).collect();
+                let second = screening.version.published_at().as_micros() / 1_000_000 % 2 == 1;
+                let expected: Vec<bool> = (0..hits.len()).map(|n| (n >= 4) == second).collect();
+                assert_eq!(hits, expected, "all verdicts come from the version that is named");
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    for published_at in 1..=30_usize {
+        replace(&subject, i64::try_from(published_at).unwrap(), &lists[published_at % 2]).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    reader.await.unwrap();
+}
+
+
+/// FR-5: the stream breaks after its first chunk.
+pub async fn fr5_a_broken_stream_leaves_the_old_list(subject: Subject) {
+    replace(&subject, 1, &["old"]).await;
+    let broken = SourceError::NotFound { place: "test".to_owned() };
+    let chunks = vec![Ok(vec![ListEntry::new("new").unwrap()]), Err(broken)];
+    let list = FraudList { version: list_version(2), source: "test".to_owned(), chunks: stream::iter(chunks).boxed() };
+    let refused = subject.port.replace(list).await;
+    assert!(matches!(refused, Err(RegistryError::Refused(SourceError::NotFound { .. }))), "{refused:?}");
+    assert_eq!(hits(&subject, &["old", "new"]).await, [true, false]);
+    assert_eq!(in_force(&subject).await.version, list_version(1));
+    let again = replace(&subject, 2, &["new"]).await;
+    assert!(matches!(again, ReplaceOutcome::Replaced(_)), "the version may be tried again: {again:?}");
+}
+
+/// FR-6: an older list and the same one.
+pub async fn fr6_an_older_or_equal_list_is_stale(subject: Subject) {
+    replace(&subject, 5, &["new"]).await;
+    for published_at in [4, 5] {
+        let outcome = replace(&subject, published_at, &["other"]).await;
+        assert_eq!(outcome, ReplaceOutcome::Stale { newest: list_version(5) });
+    }
+    assert_eq!(hits(&subject, &["new", "other"]).await, [true, false]);
+}
+
+/// FR-6: what was rolled back does not come back by itself.
+pub async fn fr6_a_rollback_is_not_undone_by_the_same_list(subject: Subject) {
+    replace(&subject, 1, &["old"]).await;
+    replace(&subject, 2, &["mistake"]).await;
+    subject.port.rollback(&list_version(1)).await.unwrap();
+    assert_eq!(replace(&subject, 2, &["mistake"]).await, ReplaceOutcome::Stale { newest: list_version(2) });
+    assert_eq!(hits(&subject, &["old", "mistake"]).await, [true, false]);
+    assert!(matches!(replace(&subject, 3, &["mended"]).await, ReplaceOutcome::Replaced(_)));
+}
+
+/// FR-8: two more versions than are kept.
+pub async fn fr8_the_last_versions_are_kept(subject: Subject) {
+    let count = i64::try_from(KEPT_VERSIONS).unwrap() + 2;
+    for published_at in 1..=count {
+        replace(&subject, published_at, &["name"]).await;
+    }
+    let history = subject.port.history().await.unwrap();
+    let versions: Vec<_> = history.into_iter().map(|info| info.version).collect();
+    let expected: Vec<_> = (3..=count).rev().map(list_version).collect();
+    assert_eq!(versions, expected, "the newest publications, newest first");
+}
+
+/// FR-9: back to an older version, and forth again.
+pub async fn fr9_rollback_puts_a_kept_version_in_force(subject: Subject) {
+    replace(&subject, 1, &["one"]).await;
+    replace(&subject, 2, &["two"]).await;
+    let info = subject.port.rollback(&list_version(1)).await.unwrap();
+    assert_eq!((info.version, info.entries), (list_version(1), 1));
+    assert_eq!(screen(&subject, &[]).await.version, list_version(1));
+    assert_eq!(hits(&subject, &["one", "two"]).await, [true, false]);
+    subject.port.rollback(&list_version(2)).await.unwrap();
+    assert_eq!(hits(&subject, &["one", "two"]).await, [false, true]);
+    assert_eq!(subject.port.history().await.unwrap().len(), 2, "a rollback loses no version");
+}
+
+/// FR-9: a version that never was, and one that is kept no more.
+pub async fn fr9_an_unknown_version_is_refused(subject: Subject) {
+    for published_at in 1..=i64::try_from(KEPT_VERSIONS).unwrap() + 1 {
+        replace(&subject, published_at, &["name"]).await;
+    }
+    for published_at in [1, 99] {
+        let refused = subject.port.rollback(&list_version(published_at)).await;
+        assert!(matches!(refused, Err(RegistryError::UnknownVersion(_))), "{refused:?}");
+    }
+    assert_eq!(in_force(&subject).await.version, list_version(6));
+}
+
+/// FR-10: two spellings of one name.
+pub async fn fr10_equal_entries_count_once(subject: Subject) {
+    let outcome = replace(&subject, 1, &["Ann Bee", "ANN  BEE", "Bob", "bob"]).await;
+    let ReplaceOutcome::Replaced(info) = outcome else { panic!("the first list replaces: {outcome:?}") };
+    assert_eq!(info.entries, 2);
+}
+
+/// Lists every case of this suite once.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! fraud_registry_cases {
+    ($emit:ident, $args:tt) => {
+        $crate::$emit! { $args fraud_registry:
+            fr1_verdicts_are_dense_and_in_order,
+            fr2_without_a_list_nothing_is_clear,
+            fr3_a_hit_names_the_entry_as_published,
+            fr4_replace_removes_and_adds,
+            fr4_readers_never_see_a_mix,
+            fr5_a_broken_stream_leaves_the_old_list,
+            fr6_an_older_or_equal_list_is_stale,
+            fr6_a_rollback_is_not_undone_by_the_same_list,
+            fr8_the_last_versions_are_kept,
+            fr9_rollback_puts_a_kept_version_in_force,
+            fr9_an_unknown_version_is_refused,
+            fr10_equal_entries_count_once,
+        }
+    };
+}
+
+/// Emits the [`FraudRegistry`](crate::port::FraudRegistry) suite for the fixture that a future answers.
+#[macro_export]
+macro_rules! fraud_registry_conformance {
+    ($fixture:expr) => {
+        $crate::fraud_registry_cases! { emit_conformance_tests, [$fixture] }
+    };
+}

@@ -1,0 +1,80 @@
+//! The memory adapters pass every suite: they are its executable specification.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use mini_platform_core::Worker;
+use mini_platform_core::domain::ListVersion;
+use mini_platform_core::error::SourceError;
+use mini_platform_core::memory::{
+    MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryFraudSource,
+};
+use mini_platform_core::port::{
+    AdjacencyStore, EventStore, Fetched, FraudRegistry, FraudSource, WorkerNode,
+};
+use mini_platform_core::testkit::fraud_source::PublishedSource;
+use mini_platform_core::testkit::{Fixture, fraud_list, list_version, model, worker_node::FRAUDSTERS};
+
+async fn events() -> Fixture<dyn EventStore> {
+    Fixture::new(Arc::new(MemoryEventStore::default()))
+}
+
+async fn adjacency() -> Fixture<dyn AdjacencyStore> {
+    Fixture::new(Arc::new(MemoryAdjacencyStore::default()))
+}
+
+async fn registry() -> Fixture<dyn FraudRegistry> {
+    Fixture::new(Arc::new(MemoryFraudRegistry::default()))
+}
+
+async fn worker() -> Fixture<dyn WorkerNode> {
+    let registry = Arc::new(MemoryFraudRegistry::default());
+    registry.replace(fraud_list(1, &FRAUDSTERS)).await.unwrap();
+    let events = Arc::new(MemoryEventStore::default());
+    Fixture::new(Arc::new(Worker::new(events, Arc::new(MemoryAdjacencyStore::default()), registry)))
+}
+
+#[derive(Default)]
+struct Source {
+    inner: MemoryFraudSource,
+    published: AtomicI64,
+}
+
+#[async_trait]
+impl FraudSource for Source {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    async fn fetch_if_changed(&self, since: Option<ListVersion>) -> Result<Fetched, SourceError> {
+        self.inner.fetch_if_changed(since).await
+    }
+}
+
+#[async_trait]
+impl PublishedSource for Source {
+    async fn publish(&self, content: &[u8]) {
+        let time = self.published.fetch_add(1, Ordering::Relaxed);
+        self.inner.publish(list_version(time), content.to_vec());
+    }
+}
+
+async fn source() -> Fixture<dyn PublishedSource> {
+    Fixture::new(Arc::new(Source::default()))
+}
+
+mini_platform_core::event_store_conformance!(events());
+mini_platform_core::adjacency_store_conformance!(adjacency());
+mini_platform_core::fraud_registry_conformance!(registry());
+mini_platform_core::fraud_source_conformance!(source());
+mini_platform_core::worker_node_conformance!(worker());
+
+#[test]
+fn the_models_agree_with_themselves() {
+    model::event_store_agrees_with_memory(events);
+    model::adjacency_store_agrees_with_memory(adjacency);
+    model::fraud_registry_agrees_with_memory(registry);
+}
