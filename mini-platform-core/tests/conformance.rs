@@ -12,9 +12,7 @@ use mini_platform_core::error::SourceError;
 use mini_platform_core::memory::{
     MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryFraudSource,
 };
-use mini_platform_core::port::{
-    AdjacencyStore, EventStore, Fetched, FraudRegistry, FraudSource, WorkerNode,
-};
+use mini_platform_core::port::{AdjacencyStore, EventStore, Fetched, FraudRegistry, FraudSource, WorkerNode};
 use mini_platform_core::testkit::fraud_source::PublishedSource;
 use mini_platform_core::testkit::{Fixture, fraud_list, list_version, model, worker_node::FRAUDSTERS};
 

@@ -37,13 +37,22 @@ pub struct Member {
 
 impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Member").field("id", &self.id).field("in_flight", &self.in_flight()).finish_non_exhaustive()
+        f.debug_struct("Member")
+            .field("id", &self.id)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
     }
 }
 
 impl Member {
     fn new(id: WorkerId, node: Arc<dyn WorkerNode>) -> Self {
-        Self { id, node, in_flight: AtomicUsize::new(0), finished: AtomicU64::new(0), failed: AtomicU64::new(0) }
+        Self {
+            id,
+            node,
+            in_flight: AtomicUsize::new(0),
+            finished: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
     }
 
     /// Returns the member's id.

@@ -31,7 +31,13 @@ impl Forwarder {
 
     pub(super) async fn ingest(&self, batch: &EventBatch) -> Result<Vec<IngestOutcome>, DispatchError> {
         let call = |member: Arc<Member>| ingest_through(member, batch).boxed();
-        self.within_timeout(self.try_members(affinity(batch), call, IngestError::retry, DispatchError::Ingest)).await
+        self.within_timeout(self.try_members(
+            affinity(batch),
+            call,
+            IngestError::retry,
+            DispatchError::Ingest,
+        ))
+        .await
     }
 
     pub(super) async fn fetch(&self, query: &FetchQuery) -> Result<FetchAnswer, DispatchError> {

@@ -122,7 +122,13 @@ impl Event {
         if sender == receiver {
             return Err(SameParty);
         }
-        Ok(Self { id, details: EventDetails::Transaction { sender, receiver }, amount, currency, occurred_at })
+        Ok(Self {
+            id,
+            details: EventDetails::Transaction { sender, receiver },
+            amount,
+            currency,
+            occurred_at,
+        })
     }
 
     /// Makes a deposit or a withdrawal of `client` at `branch`.
@@ -136,7 +142,13 @@ impl Event {
         currency: Currency,
         occurred_at: OccurredAt,
     ) -> Self {
-        Self { id, details: EventDetails::Operation { client, branch, operation }, amount, currency, occurred_at }
+        Self {
+            id,
+            details: EventDetails::Operation { client, branch, operation },
+            amount,
+            currency,
+            occurred_at,
+        }
     }
 
     /// Returns the idempotency key.

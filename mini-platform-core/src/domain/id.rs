@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_client_id_takes_real_names() {
-        for name in ["Václav Novák", "O'Neil / \"Sons\" 100%", "🦀", "محمد", "a".repeat(256).as_str()] {
+        for name in ["Václav Novák", "O'Neil / \"Sons\" 100%", "🦀", "محمد", "a".repeat(256).as_str()]
+        {
             assert!(ClientId::new(name).is_ok(), "{name} must be taken");
         }
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::id::{InvalidId, check_name};
 use super::Timestamp;
+use super::id::{InvalidId, check_name};
 
 /// The longest entry of a fraud list, in bytes of UTF-8.
 ///

@@ -113,7 +113,11 @@ mod tests {
     fn a_currency_is_in_the_table_and_in_capitals() {
         assert_eq!("CZK".parse::<Currency>().map(Currency::code), Ok("CZK"));
         for code in ["czk", "XXZ", "", "EURO"] {
-            assert_eq!(code.parse::<Currency>(), Err(InvalidMoney::UnknownCurrency), "{code} must be refused");
+            assert_eq!(
+                code.parse::<Currency>(),
+                Err(InvalidMoney::UnknownCurrency),
+                "{code} must be refused"
+            );
         }
     }
 }

@@ -94,7 +94,11 @@ impl FromStr for PageToken {
     type Err = InvalidPage;
 
     fn from_str(text: &str) -> Result<Self, InvalidPage> {
-        if (1..=MAX_TOKEN_BYTES).contains(&text.len()) { Ok(Self(text.to_owned())) } else { Err(InvalidPage::Token) }
+        if (1..=MAX_TOKEN_BYTES).contains(&text.len()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidPage::Token)
+        }
     }
 }
 

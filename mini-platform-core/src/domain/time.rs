@@ -92,7 +92,9 @@ fn cut_fraction(text: &str) -> std::borrow::Cow<'_, str> {
     let Some((seconds, rest)) = text.split_once('.') else { return text.into() };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     match (rest.get(..FRACTION_DIGITS), rest.get(digits..)) {
-        (Some(fraction), Some(zone)) if digits > FRACTION_DIGITS => format!("{seconds}.{fraction}{zone}").into(),
+        (Some(fraction), Some(zone)) if digits > FRACTION_DIGITS => {
+            format!("{seconds}.{fraction}{zone}").into()
+        }
         _ => text.into(),
     }
 }

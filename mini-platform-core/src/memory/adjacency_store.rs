@@ -35,8 +35,12 @@ struct LastTimes {
 fn link(state: &mut HashMap<ClientId, Links, RandomState>, edge: &Edge) {
     match edge {
         Edge::Interaction { client, counterparty, side, at } => {
-            let times =
-                state.entry(client.clone()).or_default().interactions.entry(counterparty.clone()).or_default();
+            let times = state
+                .entry(client.clone())
+                .or_default()
+                .interactions
+                .entry(counterparty.clone())
+                .or_default();
             let last = match side {
                 Side::Sent => &mut times.sent_at,
                 Side::Received => &mut times.received_at,

@@ -8,8 +8,8 @@ use foldhash::fast::RandomState;
 
 use super::lock;
 use crate::domain::{
-    AppendOutcome, ClientId, Event, EventBatch, EventId, EventPosition, EventQuery, Page, PartyRole, StoredEvent,
-    Timestamp,
+    AppendOutcome, ClientId, Event, EventBatch, EventId, EventPosition, EventQuery, Page, PartyRole,
+    StoredEvent, Timestamp,
 };
 use crate::error::StoreError;
 use crate::port::EventStore;
@@ -48,7 +48,8 @@ impl State {
 
     fn query(&self, query: &EventQuery) -> Page<StoredEvent> {
         let roles = query.filter().roles();
-        let newest_first = self.timelines.get(query.client()).into_iter().flat_map(|timeline| timeline.iter().rev());
+        let newest_first =
+            self.timelines.get(query.client()).into_iter().flat_map(|timeline| timeline.iter().rev());
         let items = newest_first
             .filter(|(position, _)| query.after().is_none_or(|after| *position < after))
             .filter(|(position, role)| query.range().contains(position.at) && roles.contains(role))

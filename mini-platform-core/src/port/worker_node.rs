@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::domain::{
-    BranchLink, ClientId, EventBatch, EventId, EventQuery, IngestOutcome, Interaction, ListInfo, NeighbourQuery,
-    Page, Screening, StoredEvent,
+    BranchLink, ClientId, EventBatch, EventId, EventQuery, IngestOutcome, Interaction, ListInfo,
+    NeighbourQuery, Page, Screening, StoredEvent,
 };
 use crate::error::{FetchError, IngestError};
 

@@ -185,8 +185,8 @@ pub async fn as6_kinds_and_clients_are_apart(subject: Subject) {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! adjacency_store_cases {
-    ($emit:ident, $args:tt) => {
-        $crate::$emit! { $args adjacency_store:
+    ([$($emit:tt)+], $args:tt) => {
+        $($emit)+! { $args adjacency_store:
             as1_the_latest_time_wins_in_any_order,
             as1_each_side_keeps_its_own_time,
             as2_linking_again_changes_nothing,
@@ -205,6 +205,6 @@ macro_rules! adjacency_store_cases {
 #[macro_export]
 macro_rules! adjacency_store_conformance {
     ($fixture:expr) => {
-        $crate::adjacency_store_cases! { emit_conformance_tests, [$fixture] }
+        $crate::adjacency_store_cases! { [$crate::emit_conformance_tests], [$fixture] }
     };
 }

@@ -50,7 +50,8 @@ pub fn untimed_transfer(event_id: &str, sender: &str, receiver: &str, received_a
 
 fn timed_transfer(event_id: &str, sender: &str, receiver: &str, occurred_at: OccurredAt) -> Event {
     let currency = "EUR".parse().unwrap();
-    Event::transaction(id(event_id), client(sender), client(receiver), amount(), currency, occurred_at).unwrap()
+    Event::transaction(id(event_id), client(sender), client(receiver), amount(), currency, occurred_at)
+        .unwrap()
 }
 
 /// Returns a deposit.

@@ -23,10 +23,13 @@ async fn fetch(subject: &Subject) -> RawList {
 }
 
 async fn read(list: RawList) -> Vec<u8> {
-    list.bytes.try_fold(Vec::new(), async |mut all, bytes| {
-        all.extend_from_slice(&bytes);
-        Ok(all)
-    }).await.unwrap()
+    list.bytes
+        .try_fold(Vec::new(), async |mut all, bytes| {
+            all.extend_from_slice(&bytes);
+            Ok(all)
+        })
+        .await
+        .unwrap()
 }
 
 /// FS-1: the whole content, of the announced length.
@@ -75,8 +78,8 @@ pub async fn fs4_pieces_are_bounded(subject: Subject) {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! fraud_source_cases {
-    ($emit:ident, $args:tt) => {
-        $crate::$emit! { $args fraud_source:
+    ([$($emit:tt)+], $args:tt) => {
+        $($emit)+! { $args fraud_source:
             fs1_the_content_is_answered_whole,
             fs2_the_same_content_is_not_modified,
             fs2_new_content_is_changed,
@@ -89,6 +92,6 @@ macro_rules! fraud_source_cases {
 #[macro_export]
 macro_rules! fraud_source_conformance {
     ($fixture:expr) => {
-        $crate::fraud_source_cases! { emit_conformance_tests, [$fixture] }
+        $crate::fraud_source_cases! { [$crate::emit_conformance_tests], [$fixture] }
     };
 }

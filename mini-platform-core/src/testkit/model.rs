@@ -13,7 +13,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use super::adjacency_store::{all_branches, all_interactions};
 use super::event_store::all_pages;
 use super::{
-    Fixture, ManualClock, at, client, deposit, fraud_list, id, list_version, transfer, untimed_transfer, withdrawal,
+    Fixture, ManualClock, at, client, deposit, fraud_list, id, list_version, transfer, untimed_transfer,
+    withdrawal,
 };
 use crate::domain::{Edge, Event, EventBatchBuilder, EventFilter, EventQuery, MatchMode, TimeRange};
 use crate::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
@@ -26,15 +27,18 @@ const CASES: u32 = 48;
 const NAMES: [&str; 5] = ["a", "aa", "a/", "á", "b"];
 
 fn event() -> impl Strategy<Value = Event> {
-    (0..4_u8, 0..24_u8, 0..NAMES.len(), 1..NAMES.len(), -3..6_i64).prop_map(|(kind, number, one, step, seconds)| {
-        let (event_id, one, other) = (format!("e{number}"), NAMES[one], NAMES[(one + step) % NAMES.len()]);
-        match kind {
-            0 => transfer(&event_id, one, other, seconds),
-            1 => untimed_transfer(&event_id, one, other, seconds),
-            2 => deposit(&event_id, one, other, seconds),
-            _ => withdrawal(&event_id, one, other, seconds),
-        }
-    })
+    (0..4_u8, 0..24_u8, 0..NAMES.len(), 1..NAMES.len(), -3..6_i64).prop_map(
+        |(kind, number, one, step, seconds)| {
+            let (event_id, one, other) =
+                (format!("e{number}"), NAMES[one], NAMES[(one + step) % NAMES.len()]);
+            match kind {
+                0 => transfer(&event_id, one, other, seconds),
+                1 => untimed_transfer(&event_id, one, other, seconds),
+                2 => deposit(&event_id, one, other, seconds),
+                _ => withdrawal(&event_id, one, other, seconds),
+            }
+        },
+    )
 }
 
 fn query() -> impl Strategy<Value = EventQuery> {

@@ -3,8 +3,8 @@
 
 use super::{Fixture, batch, client, deposit, id, list_version, transfer, untimed_transfer, withdrawal};
 use crate::domain::{
-    Direction, Event, EventFilter, EventQuery, EventScreening, IngestOutcome, ListEntry, NeighbourQuery, Outcome,
-    PartyRole, Verdict,
+    Direction, Event, EventFilter, EventQuery, EventScreening, IngestOutcome, ListEntry, NeighbourQuery,
+    Outcome, PartyRole, Verdict,
 };
 use crate::port::{ClientOverview, FetchAnswer, FetchQuery, WorkerNode};
 
@@ -140,7 +140,8 @@ pub async fn wn3_a_conflict_leaves_no_link(subject: Subject) {
 
 /// WN-5: every question gets the answer of its name.
 pub async fn wn5_every_fetch_answers_its_own_kind(subject: Subject) {
-    let events = [transfer("t", "ann", "bob", 1), transfer("r", "bob", "ann", 2), deposit("d", "ann", "north", 3)];
+    let events =
+        [transfer("t", "ann", "bob", 1), transfer("r", "bob", "ann", 2), deposit("d", "ann", "north", 3)];
     outcomes(&subject, events).await;
     let fetch = async |query: FetchQuery| subject.port.fetch(&query).await.unwrap();
     let neighbours = NeighbourQuery::new(client("ann"));
@@ -152,9 +153,13 @@ pub async fn wn5_every_fetch_answers_its_own_kind(subject: Subject) {
         panic!("interactions")
     };
     assert_eq!(page.items[0].direction(), Direction::Both);
-    let FetchAnswer::Branches(page) = fetch(FetchQuery::Branches(neighbours)).await else { panic!("branches") };
+    let FetchAnswer::Branches(page) = fetch(FetchQuery::Branches(neighbours)).await else {
+        panic!("branches")
+    };
     assert_eq!(page.items[0].branch.as_str(), "north");
-    let FetchAnswer::Event(Some(stored)) = fetch(FetchQuery::Event(id("d"))).await else { panic!("an event") };
+    let FetchAnswer::Event(Some(stored)) = fetch(FetchQuery::Event(id("d"))).await else {
+        panic!("an event")
+    };
     assert_eq!(stored.event, deposit("d", "ann", "north", 3));
     let FetchAnswer::ListInForce(Some(info)) = fetch(FetchQuery::ListInForce).await else { panic!("a list") };
     assert_eq!((info.version, info.entries), (list_version(1), 2));
@@ -168,8 +173,8 @@ pub async fn wn5_every_fetch_answers_its_own_kind(subject: Subject) {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! worker_node_cases {
-    ($emit:ident, $args:tt) => {
-        $crate::$emit! { $args worker_node:
+    ([$($emit:tt)+], $args:tt) => {
+        $($emit)+! { $args worker_node:
             wn1_outcomes_are_dense_and_in_order,
             wn1_screening_names_version_party_and_entry,
             wn2_a_fraudulent_event_leaves_no_trace,
@@ -186,6 +191,6 @@ macro_rules! worker_node_cases {
 #[macro_export]
 macro_rules! worker_node_conformance {
     ($fixture:expr) => {
-        $crate::worker_node_cases! { emit_conformance_tests, [$fixture] }
+        $crate::worker_node_cases! { [$crate::emit_conformance_tests], [$fixture] }
     };
 }

@@ -66,7 +66,13 @@ impl Worker {
         adjacency: Arc<dyn AdjacencyStore>,
         registry: Arc<dyn FraudRegistry>,
     ) -> Self {
-        Self { events, adjacency, registry, clock: Arc::new(SystemClock), parties: ScreenedParties::default() }
+        Self {
+            events,
+            adjacency,
+            registry,
+            clock: Arc::new(SystemClock),
+            parties: ScreenedParties::default(),
+        }
     }
 
     /// Takes the time of recording from another clock.

@@ -1,0 +1,61 @@
+//! The walls inside of this crate: which module may import which.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+/// Returns the modules of this crate that the sources in a folder name, with the file that names each.
+fn imports(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(imports(&path));
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let code = source.split("mod tests {").next().unwrap_or_default();
+        let code =
+            code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        for rest in code.split("crate::").skip(1) {
+            let module: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            found.push((path.display().to_string(), module));
+        }
+    }
+    found
+}
+
+fn assert_imports_only(folder: &str, allowed: &[&str]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    for (file, module) in imports(&path) {
+        if module != folder && !allowed.contains(&module.as_str()) {
+            panic!("{file} imports {module}; {folder} may import {allowed:?} only");
+        }
+    }
+}
+
+#[test]
+fn the_domain_imports_nothing() {
+    assert_imports_only("domain", &[]);
+}
+
+#[test]
+fn errors_know_the_domain_only() {
+    assert_imports_only("error", &["domain"]);
+}
+
+#[test]
+fn ports_know_the_domain_and_errors_only() {
+    assert_imports_only("port", &["domain", "error", "mock"]);
+}
+
+#[test]
+fn the_worker_knows_ports_and_never_an_adapter() {
+    assert_imports_only("worker", &["domain", "error", "port"]);
+}
+
+#[test]
+fn the_dispatcher_knows_workers_as_a_port_only() {
+    assert_imports_only("dispatcher", &["domain", "error", "port"]);
+}

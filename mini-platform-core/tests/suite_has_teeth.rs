@@ -1,0 +1,776 @@
+//! Every conformance case rejects an adapter that is broken in the way the case is there for.
+//!
+//! The list of cases is the suites' own, so a case without a broken adapter here does not compile.
+
+#![expect(clippy::unwrap_used, clippy::wildcard_imports, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use mini_platform_core::Worker;
+use mini_platform_core::domain::*;
+use mini_platform_core::error::*;
+use mini_platform_core::memory::*;
+use mini_platform_core::port::*;
+use mini_platform_core::testkit::fraud_source::PublishedSource;
+use mini_platform_core::testkit::worker_node::FRAUDSTERS;
+use mini_platform_core::testkit::{Fixture, at, client, fraud_list, list_version};
+
+macro_rules! emit_teeth_tests {
+    ([] $suite:ident: $($case:ident),+ $(,)?) => {
+        mod $suite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let broken = super::broken::$suite::$case().await;
+                    let case = tokio::spawn(mini_platform_core::testkit::$suite::$case(broken));
+                    let rejected = case.await.is_err_and(|error| error.is_panic());
+                    assert!(rejected, "the case must reject an adapter that breaks its clause");
+                }
+            )+
+        }
+    };
+}
+
+mini_platform_core::event_store_cases! { [emit_teeth_tests], [] }
+mini_platform_core::adjacency_store_cases! { [emit_teeth_tests], [] }
+mini_platform_core::fraud_registry_cases! { [emit_teeth_tests], [] }
+mini_platform_core::fraud_source_cases! { [emit_teeth_tests], [] }
+mini_platform_core::worker_node_cases! { [emit_teeth_tests], [] }
+
+/// Adapters that break one clause each, named after the case that must notice.
+mod broken {
+    pub(crate) mod event_store {
+        use super::super::events::{BrokenEvents, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<dyn EventStore>;
+
+        async fn with(defect: Defect) -> Broken {
+            Fixture::new(Arc::new(BrokenEvents::new(defect)))
+        }
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken { with(Defect::$defect).await })+
+            };
+        }
+
+        broken! {
+            es1_outcomes_are_dense_and_in_order => ReversesOutcomes,
+            es2_second_append_is_duplicate => AlwaysSaysStored,
+            es2_other_content_is_conflict_and_changes_nothing => TakesConflictForDuplicate,
+            es2_untimed_resend_is_duplicate_with_the_stored_time => AnswersTheResendsTime,
+            es3_racing_appends_store_once => ChecksThenActs,
+            es4_appended_is_visible_at_once => HidesTheLatest,
+            es5_resending_a_partly_stored_batch_is_safe => DropsBatchesWithDuplicates,
+            es6_get_answers_what_was_stored => ForgetsWhenItRecorded,
+            es7_newest_first_and_ties_by_descending_id => OrdersTiesByAscendingId,
+            es7_filters_select_by_role => IgnoresTheFilter,
+            es7_an_unknown_client_has_an_empty_page => AnswersForAnn,
+            es8_pages_have_no_gap_and_no_double => SkipsOneAfterAToken,
+            es8_pages_survive_inserts => PagesByOffset,
+            es8_the_last_page_has_no_token => AlwaysAnswersAToken,
+            es9_ranges_are_half_open => IncludesTheEnd,
+            es10_clients_that_look_alike_are_apart => ReadsByPrefix,
+        }
+    }
+
+    pub(crate) mod adjacency_store {
+        use super::super::links::{BrokenLinks, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<dyn AdjacencyStore>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken { Fixture::new(Arc::new(BrokenLinks::new(Defect::$defect))) })+
+            };
+        }
+
+        broken! {
+            as1_the_latest_time_wins_in_any_order => KeepsTheLastWritten,
+            as1_each_side_keeps_its_own_time => SharesOneTime,
+            as2_linking_again_changes_nothing => CountsRepeats,
+            as3_every_edge_is_visible_at_once => LosesTheLastEdge,
+            as3_racing_links_lose_nothing => ChecksThenActs,
+            as4_both_sides_are_one_interaction => AnswersSidesApart,
+            as5_neighbours_are_ordered_and_paged => ReversesPages,
+            as5_pages_survive_new_links => PagesByOffset,
+            as5_the_last_page_has_no_token => AlwaysAnswersAToken,
+            as6_kinds_and_clients_are_apart => TakesBranchesForClients,
+        }
+    }
+
+    pub(crate) mod fraud_registry {
+        use super::super::registry::{BrokenRegistry, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<dyn FraudRegistry>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken { Fixture::new(Arc::new(BrokenRegistry::new(Defect::$defect))) })+
+            };
+        }
+
+        broken! {
+            fr1_verdicts_are_dense_and_in_order => ReversesVerdicts,
+            fr2_without_a_list_nothing_is_clear => ClearsWithoutAList,
+            fr3_a_hit_names_the_entry_as_published => NamesTheSubject,
+            fr4_replace_removes_and_adds => KeepsRemovedNames,
+            fr4_readers_never_see_a_mix => MixesVersions,
+            fr5_a_broken_stream_leaves_the_old_list => TakesWhatArrived,
+            fr6_an_older_or_equal_list_is_stale => TakesAnyList,
+            fr6_a_rollback_is_not_undone_by_the_same_list => ForgetsWhatWasRolledBack,
+            fr8_the_last_versions_are_kept => ReversesHistory,
+            fr9_rollback_puts_a_kept_version_in_force => OnlySaysItRolledBack,
+            fr9_an_unknown_version_is_refused => RollsBackToAnything,
+            fr10_equal_entries_count_once => CountsEveryEntry,
+        }
+    }
+
+    pub(crate) mod fraud_source {
+        use super::super::source::{BrokenSource, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<dyn PublishedSource>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken { Fixture::new(Arc::new(BrokenSource::new(Defect::$defect))) })+
+            };
+        }
+
+        broken! {
+            fs1_the_content_is_answered_whole => LosesTheLastByte,
+            fs2_the_same_content_is_not_modified => AlwaysChanged,
+            fs2_new_content_is_changed => NeverChangesAgain,
+            fs4_pieces_are_bounded => AnswersOnePiece,
+        }
+    }
+
+    pub(crate) mod worker_node {
+        use super::super::worker::{BrokenWorker, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<dyn WorkerNode>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken { Fixture::new(Arc::new(BrokenWorker::new(Defect::$defect).await)) })+
+            };
+        }
+
+        broken! {
+            wn1_outcomes_are_dense_and_in_order => ReversesOutcomes,
+            wn1_screening_names_version_party_and_entry => HidesTheVerdict,
+            wn2_a_fraudulent_event_leaves_no_trace => StoresBeforeScreening,
+            wn2_a_fraudster_may_pay_and_deposit => ScreensEveryParty,
+            wn3_a_resend_is_duplicate_and_changes_nothing => SaysStoredAgain,
+            wn3_an_untimed_resend_does_not_move_links => LinksWhateverComes,
+            wn3_a_conflict_leaves_no_link => LinksWhateverComes,
+            wn5_every_fetch_answers_its_own_kind => AnswersTheListToEverything,
+        }
+    }
+}
+
+mod events {
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        ReversesOutcomes,
+        AlwaysSaysStored,
+        TakesConflictForDuplicate,
+        AnswersTheResendsTime,
+        ChecksThenActs,
+        HidesTheLatest,
+        DropsBatchesWithDuplicates,
+        ForgetsWhenItRecorded,
+        OrdersTiesByAscendingId,
+        IgnoresTheFilter,
+        AnswersForAnn,
+        SkipsOneAfterAToken,
+        PagesByOffset,
+        AlwaysAnswersAToken,
+        IncludesTheEnd,
+        ReadsByPrefix,
+    }
+
+    pub(crate) struct BrokenEvents {
+        defect: Defect,
+        inner: MemoryEventStore,
+        answered: AtomicUsize,
+        racers: tokio::sync::Barrier,
+    }
+
+    impl BrokenEvents {
+        pub(crate) fn new(defect: Defect) -> Self {
+            let inner = MemoryEventStore::default();
+            Self { defect, inner, answered: AtomicUsize::new(0), racers: tokio::sync::Barrier::new(16) }
+        }
+
+        async fn known(&self, batch: &EventBatch) -> Vec<bool> {
+            let mut known = Vec::new();
+            for event in batch.events() {
+                known.push(self.inner.get(event.id()).await.unwrap().is_some());
+            }
+            known
+        }
+
+        fn asked(&self, query: &EventQuery) -> EventQuery {
+            let wider = TimeRange {
+                to: query.range().to.map(|to| Timestamp::from_micros(to.as_micros() + 1).unwrap()),
+                ..query.range()
+            };
+            match self.defect {
+                Defect::IgnoresTheFilter => {
+                    EventQuery::new(query.client().clone(), EventFilter::Transactions)
+                }
+                Defect::AnswersForAnn => EventQuery::new(client("ann"), query.filter()),
+                Defect::IncludesTheEnd => query.clone().with_range(wider),
+                _ => query.clone(),
+            }
+        }
+
+        async fn by_offset(&self, query: &EventQuery) -> Page<StoredEvent> {
+            let start = if query.after().is_some() { self.answered.load(Ordering::SeqCst) } else { 0 };
+            let all = EventQuery::new(query.client().clone(), query.filter())
+                .with_size(PageSize::new(1000).unwrap());
+            let mut items = self.inner.query(&all).await.unwrap().items;
+            items.drain(..start.min(items.len()));
+            let page = Page::cut(items, query.size(), |last| query.token_after(last));
+            self.answered.store(start + page.items.len(), Ordering::SeqCst);
+            page
+        }
+    }
+
+    #[async_trait]
+    impl EventStore for BrokenEvents {
+        async fn append(
+            &self,
+            batch: &EventBatch,
+            recorded_at: Timestamp,
+        ) -> Result<Vec<AppendOutcome>, StoreError> {
+            let known = self.known(batch).await;
+            if self.defect == Defect::DropsBatchesWithDuplicates && known.contains(&true) {
+                return Ok(vec![AppendOutcome::Duplicate { occurred_at: at(0) }; batch.len()]);
+            }
+            if self.defect == Defect::ChecksThenActs {
+                self.racers.wait().await;
+            }
+            let mut outcomes = self.inner.append(batch, recorded_at).await?;
+            for ((outcome, event), known) in outcomes.iter_mut().zip(batch.events()).zip(known) {
+                match (self.defect, *outcome) {
+                    (Defect::AlwaysSaysStored, _) => *outcome = AppendOutcome::Stored,
+                    (Defect::ChecksThenActs, _) if !known => *outcome = AppendOutcome::Stored,
+                    (Defect::TakesConflictForDuplicate, AppendOutcome::Conflict)
+                    | (Defect::AnswersTheResendsTime, AppendOutcome::Duplicate { .. }) => {
+                        *outcome = AppendOutcome::Duplicate { occurred_at: event.occurred_at().timestamp() };
+                    }
+                    _ => {}
+                }
+            }
+            if self.defect == Defect::ReversesOutcomes {
+                outcomes.reverse();
+            }
+            Ok(outcomes)
+        }
+
+        async fn get(&self, id: &EventId) -> Result<Option<StoredEvent>, StoreError> {
+            let found = self.inner.get(id).await?;
+            Ok(match self.defect {
+                Defect::HidesTheLatest => None,
+                Defect::ForgetsWhenItRecorded => {
+                    found.map(|stored| StoredEvent { recorded_at: at(0), ..stored })
+                }
+                _ => found,
+            })
+        }
+
+        async fn query(&self, query: &EventQuery) -> Result<Page<StoredEvent>, StoreError> {
+            if self.defect == Defect::PagesByOffset {
+                return Ok(self.by_offset(query).await);
+            }
+            let mut page = self.inner.query(&self.asked(query)).await?;
+            match self.defect {
+                Defect::SkipsOneAfterAToken if query.after().is_some() && page.items.len() > 1 => {
+                    page.items.remove(0);
+                }
+                Defect::OrdersTiesByAscendingId => page.items.sort_by(|a, b| {
+                    let key = |stored: &StoredEvent| EventPosition::of(stored);
+                    key(b).at.cmp(&key(a).at).then(key(a).id.cmp(&key(b).id))
+                }),
+                Defect::AlwaysAnswersAToken => {
+                    page.next = page.items.last().map(|last| query.token_after(last))
+                }
+                Defect::ReadsByPrefix => {
+                    let longer = EventQuery::new(client(&format!("{}a", query.client())), query.filter());
+                    page.items.append(&mut self.inner.query(&longer).await?.items);
+                }
+                _ => {}
+            }
+            Ok(page)
+        }
+    }
+}
+
+mod links {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        KeepsTheLastWritten,
+        SharesOneTime,
+        CountsRepeats,
+        LosesTheLastEdge,
+        ChecksThenActs,
+        AnswersSidesApart,
+        ReversesPages,
+        PagesByOffset,
+        AlwaysAnswersAToken,
+        TakesBranchesForClients,
+    }
+
+    /// Keeps the edges as they came, and makes sense of them, or nonsense, when it is asked.
+    pub(crate) struct BrokenLinks {
+        defect: Defect,
+        edges: Mutex<Vec<Edge>>,
+        answered: AtomicUsize,
+        racers: tokio::sync::Barrier,
+    }
+
+    fn same_link(a: &Edge, b: &Edge) -> bool {
+        match (a, b) {
+            (
+                Edge::Interaction { client: c1, counterparty: p1, side: s1, .. },
+                Edge::Interaction { client: c2, counterparty: p2, side: s2, .. },
+            ) => (c1, p1, s1) == (c2, p2, s2),
+            (Edge::Branch { client: c1, branch: b1, .. }, Edge::Branch { client: c2, branch: b2, .. }) => {
+                (c1, b1) == (c2, b2)
+            }
+            _ => false,
+        }
+    }
+
+    fn later(edge: &Edge, by: usize) -> Edge {
+        let mut edge = edge.clone();
+        match &mut edge {
+            Edge::Interaction { at, .. } | Edge::Branch { at, .. } => {
+                *at = at.saturating_add(std::time::Duration::from_secs(by.try_into().unwrap()));
+            }
+        }
+        edge
+    }
+
+    impl BrokenLinks {
+        pub(crate) fn new(defect: Defect) -> Self {
+            let racers = tokio::sync::Barrier::new(16);
+            Self { defect, edges: Mutex::default(), answered: AtomicUsize::new(0), racers }
+        }
+
+        fn understood(&self) -> Vec<Edge> {
+            let edges = self.edges.lock().unwrap().clone();
+            let mut understood: Vec<Edge> = Vec::new();
+            for (number, edge) in edges.iter().enumerate() {
+                let before = edges.iter().take(number).filter(|other| *other == edge).count();
+                match (self.defect, edge) {
+                    (Defect::KeepsTheLastWritten, edge) => {
+                        understood.retain(|other| !same_link(other, edge));
+                        understood.push(edge.clone());
+                    }
+                    (Defect::SharesOneTime, Edge::Interaction { client, counterparty, at, .. }) => {
+                        for side in [Side::Sent, Side::Received] {
+                            let (client, counterparty) = (client.clone(), counterparty.clone());
+                            understood.push(Edge::Interaction { client, counterparty, side, at: *at });
+                        }
+                    }
+                    (Defect::CountsRepeats, edge) => understood.push(later(edge, before)),
+                    (Defect::TakesBranchesForClients, Edge::Branch { client, branch, at }) => {
+                        let (client, counterparty) = (client.clone(), branch.as_str().parse().unwrap());
+                        understood.push(Edge::Interaction {
+                            client,
+                            counterparty,
+                            side: Side::Sent,
+                            at: *at,
+                        });
+                        understood.push(edge.clone());
+                    }
+                    (_, edge) => understood.push(edge.clone()),
+                }
+            }
+            understood
+        }
+
+        async fn memory(&self) -> MemoryAdjacencyStore {
+            let memory = MemoryAdjacencyStore::default();
+            memory.link(&self.understood()).await.unwrap();
+            memory
+        }
+
+        fn spoil<T: Clone>(
+            &self,
+            query: &NeighbourQuery,
+            mut page: Page<T>,
+            name: impl Fn(&T) -> String,
+        ) -> Page<T> {
+            match self.defect {
+                Defect::ReversesPages => page.items.reverse(),
+                Defect::AlwaysAnswersAToken => {
+                    page.next = page.items.last().map(|last| query.token_after(&name(last)));
+                }
+                _ => {}
+            }
+            page
+        }
+    }
+
+    #[async_trait]
+    impl AdjacencyStore for BrokenLinks {
+        async fn link(&self, edges: &[Edge]) -> Result<(), StoreError> {
+            let before = self.edges.lock().unwrap().clone();
+            if self.defect == Defect::ChecksThenActs {
+                self.racers.wait().await;
+            }
+            let kept = match self.defect {
+                Defect::LosesTheLastEdge => edges.len().saturating_sub(1),
+                _ => edges.len(),
+            };
+            *self.edges.lock().unwrap() =
+                before.into_iter().chain(edges.iter().take(kept).cloned()).collect();
+            Ok(())
+        }
+
+        async fn interactions(&self, query: &NeighbourQuery) -> Result<Page<Interaction>, StoreError> {
+            let memory = self.memory().await;
+            if self.defect == Defect::PagesByOffset {
+                let start = if query.after().is_some() { self.answered.load(Ordering::SeqCst) } else { 0 };
+                let all = NeighbourQuery::new(query.client().clone()).with_size(PageSize::new(1000).unwrap());
+                let mut items = memory.interactions(&all).await?.items;
+                items.drain(..start.min(items.len()));
+                self.answered.store(start + query.size().get(), Ordering::SeqCst);
+                return Ok(Page::cut(items, query.size(), |last| {
+                    query.token_after(last.counterparty.as_str())
+                }));
+            }
+            let mut page = memory.interactions(query).await?;
+            if self.defect == Defect::AnswersSidesApart {
+                let both = |link: &&Interaction| link.direction() == Direction::Both;
+                page.items.extend(page.items.iter().find(both).cloned().into_iter().collect::<Vec<_>>());
+            }
+            Ok(self.spoil(query, page, |link| link.counterparty.to_string()))
+        }
+
+        async fn branches(&self, query: &NeighbourQuery) -> Result<Page<BranchLink>, StoreError> {
+            let page = self.memory().await.branches(query).await?;
+            Ok(self.spoil(query, page, |link| link.branch.to_string()))
+        }
+    }
+}
+
+mod registry {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        ReversesVerdicts,
+        ClearsWithoutAList,
+        NamesTheSubject,
+        KeepsRemovedNames,
+        MixesVersions,
+        TakesWhatArrived,
+        TakesAnyList,
+        ForgetsWhatWasRolledBack,
+        ReversesHistory,
+        OnlySaysItRolledBack,
+        RollsBackToAnything,
+        CountsEveryEntry,
+    }
+
+    type Entries = Vec<ListEntry>;
+
+    pub(crate) struct BrokenRegistry {
+        defect: Defect,
+        inner: Mutex<Arc<MemoryFraudRegistry>>,
+        lists: Mutex<Vec<(ListVersion, Entries)>>,
+    }
+
+    fn list(version: ListVersion, entries: Entries) -> FraudList {
+        FraudList { version, source: "test".to_owned(), chunks: stream::iter([Ok(entries)]).boxed() }
+    }
+
+    impl BrokenRegistry {
+        pub(crate) fn new(defect: Defect) -> Self {
+            Self { defect, inner: Mutex::default(), lists: Mutex::default() }
+        }
+
+        fn inner(&self) -> Arc<MemoryFraudRegistry> {
+            self.inner.lock().unwrap().clone()
+        }
+
+        /// The list before the one in force, to mix into its verdicts.
+        async fn previous(&self, subjects: &[ClientId]) -> Vec<Verdict> {
+            let before = self.lists.lock().unwrap().iter().rev().nth(1).cloned();
+            let Some((version, entries)) = before else { return vec![Verdict::Clear; subjects.len()] };
+            let previous = MemoryFraudRegistry::default();
+            previous.replace(list(version, entries)).await.unwrap();
+            previous.screen(subjects).await.unwrap().verdicts
+        }
+    }
+
+    #[async_trait]
+    impl FraudRegistry for BrokenRegistry {
+        async fn screen(&self, subjects: &[ClientId]) -> Result<Screening, RegistryError> {
+            let screening = self.inner().screen(subjects).await;
+            if self.defect == Defect::ClearsWithoutAList && screening.is_err() {
+                return Ok(Screening {
+                    version: list_version(0),
+                    verdicts: vec![Verdict::Clear; subjects.len()],
+                });
+            }
+            let mut screening = screening?;
+            match self.defect {
+                Defect::ReversesVerdicts => screening.verdicts.reverse(),
+                Defect::NamesTheSubject => {
+                    for (verdict, subject) in screening.verdicts.iter_mut().zip(subjects) {
+                        if let Verdict::Hit { entry } = verdict {
+                            *entry = ListEntry::new(subject.as_str()).unwrap();
+                        }
+                    }
+                }
+                Defect::MixesVersions => {
+                    let half = subjects.len() / 2;
+                    screening.verdicts.truncate(half);
+                    screening.verdicts.extend(self.previous(subjects).await.into_iter().skip(half));
+                }
+                _ => {}
+            }
+            Ok(screening)
+        }
+
+        async fn in_force(&self) -> Result<Option<ListInfo>, RegistryError> {
+            self.inner().in_force().await
+        }
+
+        async fn history(&self) -> Result<Vec<ListInfo>, RegistryError> {
+            let mut history = self.inner().history().await?;
+            if self.defect == Defect::ReversesHistory {
+                history.reverse();
+            }
+            Ok(history)
+        }
+
+        async fn replace(&self, new: FraudList) -> Result<ReplaceOutcome, RegistryError> {
+            let (mut entries, mut failed) = (Vec::new(), None);
+            let mut chunks = new.chunks;
+            while let Some(chunk) = chunks.next().await {
+                match chunk {
+                    Ok(mut chunk) => entries.append(&mut chunk),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if let Some(error) = failed.filter(|_| self.defect != Defect::TakesWhatArrived) {
+                return Err(RegistryError::Refused(error));
+            }
+            if self.defect == Defect::KeepsRemovedNames {
+                entries.extend(self.lists.lock().unwrap().iter().flat_map(|(_, entries)| entries.clone()));
+            }
+            if self.defect == Defect::TakesAnyList {
+                *self.inner.lock().unwrap() = Arc::default();
+            }
+            self.lists.lock().unwrap().push((new.version.clone(), entries.clone()));
+            let count = entries.len().try_into().unwrap();
+            Ok(match self.inner().replace(list(new.version, entries)).await? {
+                ReplaceOutcome::Replaced(info) if self.defect == Defect::CountsEveryEntry => {
+                    ReplaceOutcome::Replaced(ListInfo { entries: count, ..info })
+                }
+                outcome => outcome,
+            })
+        }
+
+        async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError> {
+            let in_force = self.inner().in_force().await?;
+            match self.defect {
+                Defect::OnlySaysItRolledBack => {
+                    let history = self.inner().history().await?;
+                    Ok(history.into_iter().find(|info| info.version == *version).unwrap())
+                }
+                Defect::RollsBackToAnything => Ok(in_force.unwrap()),
+                Defect::ForgetsWhatWasRolledBack => {
+                    let lists = self.lists.lock().unwrap().clone();
+                    let (version, entries) = lists.into_iter().find(|(kept, _)| kept == version).unwrap();
+                    *self.inner.lock().unwrap() = Arc::default();
+                    self.inner().replace(list(version, entries)).await?;
+                    Ok(self.inner().in_force().await?.unwrap())
+                }
+                _ => self.inner().rollback(version).await,
+            }
+        }
+    }
+}
+
+mod source {
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        LosesTheLastByte,
+        AlwaysChanged,
+        NeverChangesAgain,
+        AnswersOnePiece,
+    }
+
+    pub(crate) struct BrokenSource {
+        defect: Defect,
+        inner: MemoryFraudSource,
+        published: AtomicI64,
+    }
+
+    impl BrokenSource {
+        pub(crate) fn new(defect: Defect) -> Self {
+            Self { defect, inner: MemoryFraudSource::default(), published: AtomicI64::new(0) }
+        }
+    }
+
+    #[async_trait]
+    impl FraudSource for BrokenSource {
+        fn place(&self) -> String {
+            self.inner.place()
+        }
+
+        async fn fetch_if_changed(&self, since: Option<ListVersion>) -> Result<Fetched, SourceError> {
+            if since.is_some() && self.defect == Defect::NeverChangesAgain {
+                return Ok(Fetched::NotModified);
+            }
+            let since = since.filter(|_| self.defect != Defect::AlwaysChanged);
+            let Fetched::Changed(list) = self.inner.fetch_if_changed(since).await? else {
+                return Ok(Fetched::NotModified);
+            };
+            let pieces: Vec<_> = list.bytes.collect().await;
+            let mut whole: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.unwrap().to_vec()).collect();
+            if self.defect == Defect::LosesTheLastByte {
+                whole.pop();
+            }
+            let bytes = stream::iter([Ok(whole.into())]).boxed();
+            Ok(Fetched::Changed(RawList { bytes, ..list }))
+        }
+    }
+
+    #[async_trait]
+    impl PublishedSource for BrokenSource {
+        async fn publish(&self, content: &[u8]) {
+            let time = self.published.fetch_add(1, Ordering::Relaxed);
+            self.inner.publish(list_version(time), content.to_vec());
+        }
+    }
+}
+
+mod worker {
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        ReversesOutcomes,
+        HidesTheVerdict,
+        StoresBeforeScreening,
+        ScreensEveryParty,
+        SaysStoredAgain,
+        LinksWhateverComes,
+        AnswersTheListToEverything,
+    }
+
+    pub(crate) struct BrokenWorker {
+        defect: Defect,
+        inner: Worker,
+        events: Arc<MemoryEventStore>,
+        adjacency: Arc<MemoryAdjacencyStore>,
+    }
+
+    impl BrokenWorker {
+        pub(crate) async fn new(defect: Defect) -> Self {
+            let registry = Arc::new(MemoryFraudRegistry::default());
+            registry.replace(fraud_list(1, &FRAUDSTERS)).await.unwrap();
+            let (events, adjacency) =
+                (Arc::new(MemoryEventStore::default()), Arc::new(MemoryAdjacencyStore::default()));
+            let parties = match defect {
+                Defect::ScreensEveryParty => mini_platform_core::ScreenedParties::Both,
+                _ => mini_platform_core::ScreenedParties::Brief,
+            };
+            let inner = Worker::new(events.clone(), adjacency.clone(), registry).with_parties(parties);
+            Self { defect, inner, events, adjacency }
+        }
+
+        async fn link_all(&self, batch: &EventBatch) {
+            let edges: Vec<Edge> = batch
+                .events()
+                .iter()
+                .flat_map(|event| Edge::implied_by(event, event.occurred_at().timestamp()))
+                .collect();
+            self.adjacency.link(&edges).await.unwrap();
+        }
+    }
+
+    #[async_trait]
+    impl WorkerNode for BrokenWorker {
+        async fn ingest(&self, batch: &EventBatch) -> Result<Vec<IngestOutcome>, IngestError> {
+            if self.defect == Defect::StoresBeforeScreening {
+                self.events.append(batch, at(0)).await.unwrap();
+            }
+            let mut outcomes = self.inner.ingest(batch).await?;
+            match self.defect {
+                Defect::ReversesOutcomes => outcomes.reverse(),
+                Defect::HidesTheVerdict => {
+                    for finished in &mut outcomes {
+                        let version = finished.screening.version().clone();
+                        finished.screening = EventScreening::Clear { version };
+                    }
+                }
+                Defect::SaysStoredAgain => {
+                    outcomes.iter_mut().for_each(|finished| finished.outcome = Outcome::Stored)
+                }
+                Defect::LinksWhateverComes => self.link_all(batch).await,
+                _ => {}
+            }
+            Ok(outcomes)
+        }
+
+        async fn fetch(&self, query: &FetchQuery) -> Result<FetchAnswer, FetchError> {
+            let asked = match self.defect {
+                Defect::AnswersTheListToEverything => &FetchQuery::ListInForce,
+                _ => query,
+            };
+            self.inner.fetch(asked).await
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "the adapter answers")]
+fn the_event_store_model_rejects_a_wrong_order() {
+    mini_platform_core::testkit::model::event_store_agrees_with_memory(
+        broken::event_store::es7_newest_first_and_ties_by_descending_id,
+    );
+}
+
+#[test]
+#[should_panic(expected = "the adapter answers")]
+fn the_adjacency_model_rejects_the_last_write_winning() {
+    mini_platform_core::testkit::model::adjacency_store_agrees_with_memory(
+        broken::adjacency_store::as1_the_latest_time_wins_in_any_order,
+    );
+}
+
+#[test]
+#[should_panic(expected = "the adapter answers")]
+fn the_registry_model_rejects_a_forgotten_rollback() {
+    mini_platform_core::testkit::model::fraud_registry_agrees_with_memory(
+        broken::fraud_registry::fr6_an_older_or_equal_list_is_stale,
+    );
+}
