@@ -16,7 +16,12 @@ pub struct RoundRobin {
 impl LoadBalancer for RoundRobin {
     fn pick(&self, view: &ClusterView, request: &PickRequest<'_>) -> Option<MemberIndex> {
         let count = view.members().len();
-        let start = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(count)?;
+        // A further try goes on from the last one: it must not use up the turn of the next request.
+        let turn = match request.tried.last() {
+            Some(MemberIndex(last)) => last + 1,
+            None => self.next.fetch_add(1, Ordering::Relaxed),
+        };
+        let start = turn.checked_rem(count)?;
         (start..count).chain(0..start).map(MemberIndex).find(|index| !request.tried.contains(index))
     }
 }
