@@ -1,15 +1,17 @@
 //! Events in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::lock;
 use crate::domain::{
-    AppendOutcome, ClientId, Event, EventBatch, EventId, EventPosition, EventQuery, Page, PartyRole,
-    StoredEvent, Timestamp,
+    AppendOutcome, ClientId, Event, EventBatch, EventId, EventPosition, EventQuery, Page, PartyRole, StoredEvent,
+    Timestamp,
 };
 use crate::error::StoreError;
 use crate::port::EventStore;
@@ -20,41 +22,96 @@ pub struct MemoryEventStore {
     state: Mutex<State>,
 }
 
+/// Events lie in one log; the index by id and the timelines of clients hold places in it.
 #[derive(Debug, Default)]
 struct State {
-    events: HashMap<EventId, StoredEvent, RandomState>,
+    log: Vec<StoredEvent>,
+    by_id: HashTable<usize>,
+    hasher: RandomState,
     timelines: HashMap<ClientId, Timeline, RandomState>,
 }
 
-/// The events of one client, oldest first.
-type Timeline = BTreeMap<EventPosition, PartyRole>;
+/// The events of one client: oldest first, once they are sorted.
+#[derive(Debug, Default)]
+struct Timeline {
+    entries: Vec<Entry>,
+    unsorted: bool,
+}
 
-impl State {
-    fn append(&mut self, event: &Event, recorded_at: Timestamp) -> AppendOutcome {
-        if let Some(stored) = self.events.get(event.id()) {
-            return if event.is_resend_of(&stored.event) {
-                AppendOutcome::Duplicate { occurred_at: stored.event.occurred_at().timestamp() }
-            } else {
-                AppendOutcome::Conflict
-            };
-        }
-        let stored = StoredEvent { event: event.clone(), recorded_at };
-        for (role, client) in event.parties() {
-            self.timelines.entry(client.clone()).or_default().insert(EventPosition::of(&stored), role);
-        }
-        self.events.insert(event.id().clone(), stored);
-        AppendOutcome::Stored
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    at: Timestamp,
+    role: PartyRole,
+    place: usize,
+}
+
+impl Timeline {
+    fn push(&mut self, entry: Entry) {
+        // Events of the same instant are ordered by id, which is looked at when somebody reads.
+        self.unsorted |= self.entries.last().is_some_and(|last| entry.at <= last.at);
+        self.entries.push(entry);
     }
 
-    fn query(&self, query: &EventQuery) -> Page<StoredEvent> {
+    fn sort(&mut self, log: &[StoredEvent]) {
+        if std::mem::take(&mut self.unsorted) {
+            let id = |entry: &Entry| log.get(entry.place).map(|stored| stored.event.id());
+            self.entries.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| id(a).cmp(&id(b))));
+        }
+    }
+}
+
+impl State {
+    fn find(&self, id: &EventId) -> Option<&StoredEvent> {
+        let is_it = |place: &usize| self.log.get(*place).is_some_and(|stored| stored.event.id() == id);
+        self.by_id.find(self.hasher.hash_one(id), is_it).and_then(|place| self.log.get(*place))
+    }
+
+    fn append(&mut self, event: &Event, recorded_at: Timestamp) -> AppendOutcome {
+        match self.find(event.id()) {
+            Some(stored) if event.is_resend_of(&stored.event) => {
+                AppendOutcome::Duplicate { occurred_at: stored.event.occurred_at().timestamp() }
+            }
+            Some(_) => AppendOutcome::Conflict,
+            None => {
+                self.store(StoredEvent { event: event.clone(), recorded_at });
+                AppendOutcome::Stored
+            }
+        }
+    }
+
+    fn store(&mut self, stored: StoredEvent) {
+        let (place, at) = (self.log.len(), stored.event.occurred_at().timestamp());
+        for (role, client) in stored.event.parties() {
+            let entry = Entry { at, role, place };
+            match self.timelines.get_mut(client) {
+                Some(timeline) => timeline.push(entry),
+                None => self.timelines.entry(client.clone()).or_default().push(entry),
+            }
+        }
+        let Self { log, by_id, hasher, .. } = self;
+        let hash = hasher.hash_one(stored.event.id());
+        log.push(stored);
+        by_id.insert_unique(hash, place, |place| {
+            log.get(*place).map_or(0, |stored| hasher.hash_one(stored.event.id()))
+        });
+    }
+
+    fn query(&mut self, query: &EventQuery) -> Page<StoredEvent> {
+        let Self { log, timelines, .. } = self;
+        let timeline = timelines.get_mut(query.client());
+        let entries = timeline.map_or(&[][..], |timeline| {
+            timeline.sort(log);
+            &timeline.entries
+        });
         let roles = query.filter().roles();
-        let newest_first =
-            self.timelines.get(query.client()).into_iter().flat_map(|timeline| timeline.iter().rev());
-        let items = newest_first
-            .filter(|(position, _)| query.after().is_none_or(|after| *position < after))
-            .filter(|(position, role)| query.range().contains(position.at) && roles.contains(role))
-            .filter_map(|(position, _)| self.events.get(&position.id).cloned())
+        let items = entries
+            .iter()
+            .rev()
+            .filter(|entry| query.range().contains(entry.at) && roles.contains(&entry.role))
+            .filter_map(|entry| log.get(entry.place))
+            .filter(|stored| query.after().is_none_or(|after| EventPosition::of(stored) < *after))
             .take(query.size().get() + 1)
+            .cloned()
             .collect();
         Page::cut(items, query.size(), |last| query.token_after(last))
     }
@@ -72,7 +129,7 @@ impl EventStore for MemoryEventStore {
     }
 
     async fn get(&self, id: &EventId) -> Result<Option<StoredEvent>, StoreError> {
-        Ok(lock(&self.state).events.get(id).cloned())
+        Ok(lock(&self.state).find(id).cloned())
     }
 
     async fn query(&self, query: &EventQuery) -> Result<Page<StoredEvent>, StoreError> {
