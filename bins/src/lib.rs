@@ -1,0 +1,23 @@
+//! What the programs of mini-platform share: configuration, wiring, the HTTP server, the command line.
+//!
+//! The programs themselves are thin: see `src/bin`.
+
+pub mod all_in_one;
+pub mod backend;
+mod bundled;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod http;
+pub mod lifecycle;
+pub mod telemetry;
+
+/// Exit codes of all programs, after sysexits.h.
+pub mod exit {
+    /// The command line is wrong.
+    pub const USAGE: u8 = 64;
+    /// The program could not do its work.
+    pub const INTERNAL: u8 = 70;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}

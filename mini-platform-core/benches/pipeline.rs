@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
+use mini_platform_core::Worker;
 use mini_platform_core::domain::{
-    Amount, BranchId, ClientId, Currency, Etag, Event, EventBatch, EventId, ListEntry, ListVersion, OccurredAt,
-    OperationType, StoredEvent, Timestamp,
+    Amount, BranchId, ClientId, Currency, Etag, Event, EventBatch, EventId, ListEntry, ListVersion,
+    OccurredAt, OperationType, StoredEvent, Timestamp,
 };
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
 use mini_platform_core::port::{FraudList, FraudRegistry, WorkerNode};
-use mini_platform_core::Worker;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -33,7 +33,7 @@ fn events() -> Vec<Event> {
         .map(|number| {
             let id = EventId::new(format!("bench-{number}")).unwrap();
             let one = rng.random_range(0..CLIENTS);
-            let other = (one + rng.random_range(1..50)) % CLIENTS;
+            let other = (one + rng.random_range(1..10)) % CLIENTS;
             let client = |number: u32| ClientId::new(format!("A{number}")).unwrap();
             let amount = Amount::from_minor_units(rng.random_range(1..1_000_000)).unwrap();
             time += 1_000;

@@ -80,5 +80,9 @@ fn main() {
     println!("  hash set, normalised before {lookup:>7.1} ns  (ceiling)");
     println!("  whole check                 {check:>7.1} ns");
     println!("  ratio                       {:>7.2}", lookup / check);
-    println!("  built in {} ms; {} bytes an entry beyond the names", built.as_millis(), (index.heap_bytes() - texts) / index.len());
+    println!(
+        "  built in {} ms; {} bytes an entry beyond the names",
+        built.as_millis(),
+        (index.heap_bytes() - texts) / index.len()
+    );
 }

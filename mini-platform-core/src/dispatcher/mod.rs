@@ -99,6 +99,7 @@ impl Dispatcher {
     /// Makes a dispatcher without members. Call it inside of a tokio runtime: it starts the task that gathers
     /// single events, which ends when the last clone is dropped or after [`Dispatcher::shut_down`].
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up by what it configures")]
     pub fn new(config: DispatcherConfig, balancer: Arc<dyn LoadBalancer>) -> Self {
         let cluster = Arc::new(Cluster::default());
         let forwarder = Arc::new(Forwarder::new(Arc::clone(&cluster), balancer, config.timeout));

@@ -81,7 +81,6 @@ impl EventBatchBuilder {
     ///
     /// # Errors
     /// The event, unchanged.
-    #[expect(clippy::result_large_err, reason = "the event is handed back, not copied")]
     pub fn push(&mut self, event: Event) -> Result<(), Event> {
         if self.events.len() == MAX_BATCH || !self.ids.insert(event.id().clone()) {
             return Err(event);

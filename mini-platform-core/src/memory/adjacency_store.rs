@@ -1,11 +1,12 @@
 //! Links in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use super::lock;
 use crate::domain::{
@@ -35,12 +36,8 @@ struct LastTimes {
 fn link(state: &mut HashMap<ClientId, Links, RandomState>, edge: &Edge) {
     match edge {
         Edge::Interaction { client, counterparty, side, at } => {
-            let times = state
-                .entry(client.clone())
-                .or_default()
-                .interactions
-                .entry(counterparty.clone())
-                .or_default();
+            let interactions = &mut state.entry_ref(client).or_default().interactions;
+            let times = interactions.entry(counterparty.clone()).or_default();
             let last = match side {
                 Side::Sent => &mut times.sent_at,
                 Side::Received => &mut times.received_at,
@@ -48,7 +45,7 @@ fn link(state: &mut HashMap<ClientId, Links, RandomState>, edge: &Edge) {
             *last = (*last).max(Some(*at));
         }
         Edge::Branch { client, branch, at } => {
-            let branches = &mut state.entry(client.clone()).or_default().branches;
+            let branches = &mut state.entry_ref(client).or_default().branches;
             branches.entry(branch.clone()).and_modify(|last| *last = (*last).max(*at)).or_insert(*at);
         }
     }

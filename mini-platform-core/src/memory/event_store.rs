@@ -1,17 +1,16 @@
 //! Events in memory.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
 use super::lock;
 use crate::domain::{
-    AppendOutcome, ClientId, Event, EventBatch, EventId, EventPosition, EventQuery, Page, PartyRole, StoredEvent,
-    Timestamp,
+    AppendOutcome, ClientId, Event, EventBatch, EventId, EventPosition, EventQuery, Page, PartyRole,
+    StoredEvent, Timestamp,
 };
 use crate::error::StoreError;
 use crate::port::EventStore;
@@ -82,11 +81,7 @@ impl State {
     fn store(&mut self, stored: StoredEvent) {
         let (place, at) = (self.log.len(), stored.event.occurred_at().timestamp());
         for (role, client) in stored.event.parties() {
-            let entry = Entry { at, role, place };
-            match self.timelines.get_mut(client) {
-                Some(timeline) => timeline.push(entry),
-                None => self.timelines.entry(client.clone()).or_default().push(entry),
-            }
+            self.timelines.entry_ref(client).or_default().push(Entry { at, role, place });
         }
         let Self { log, by_id, hasher, .. } = self;
         let hash = hasher.hash_one(stored.event.id());
