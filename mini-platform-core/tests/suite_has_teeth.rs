@@ -2,7 +2,7 @@
 //!
 //! The list of cases is the suites' own, so a case without a broken adapter here does not compile.
 
-#![expect(clippy::unwrap_used, clippy::wildcard_imports, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -305,7 +305,7 @@ mod events {
                     key(b).at.cmp(&key(a).at).then(key(a).id.cmp(&key(b).id))
                 }),
                 Defect::AlwaysAnswersAToken => {
-                    page.next = page.items.last().map(|last| query.token_after(last))
+                    page.next = page.items.last().map(|last| query.token_after(last));
                 }
                 Defect::ReadsByPrefix => {
                     let longer = EventQuery::new(client(&format!("{}a", query.client())), query.filter());
@@ -733,7 +733,7 @@ mod worker {
                     }
                 }
                 Defect::SaysStoredAgain => {
-                    outcomes.iter_mut().for_each(|finished| finished.outcome = Outcome::Stored)
+                    outcomes.iter_mut().for_each(|finished| finished.outcome = Outcome::Stored);
                 }
                 Defect::LinksWhateverComes => self.link_all(batch).await,
                 _ => {}
