@@ -10,14 +10,15 @@ use mini_platform_core::port::{Fetched, FraudSource, RawList};
 const LIST: &str = include_str!("../config/fictional-fraud-list.txt");
 
 /// Returns the names on the bundled list.
-pub(crate) fn names() -> Vec<String> {
+#[must_use]
+pub fn names() -> Vec<String> {
     LIST.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// A [`FraudSource`] of the bundled list. It is older than any real list, so that a real one replaces it and it
 /// never replaces a real one.
 #[derive(Debug)]
-pub(crate) struct BundledSource;
+pub struct BundledSource;
 
 #[async_trait]
 impl FraudSource for BundledSource {

@@ -4,7 +4,7 @@
 
 pub mod all_in_one;
 pub mod backend;
-mod bundled;
+pub mod bundled;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use mini_platform_bins::all_in_one::AllInOne;
 use mini_platform_bins::cli::{self, ClientCommand, DemoArgs};
 use mini_platform_bins::config::{Backend, Config, FeedSource, Loaded, Sources};
-use mini_platform_bins::{exit, lifecycle, telemetry};
+use mini_platform_bins::{bundled, exit, lifecycle, telemetry};
+use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -107,40 +109,44 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 }
 
 async fn up(config: &Config) -> anyhow::Result<()> {
-    start(config).await?.run().await?;
+    start(config, lifecycle::stop_on_signals()?).await?.run().await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn start(config: &Config) -> anyhow::Result<AllInOne> {
+async fn start(config: &Config, stop: CancellationToken) -> anyhow::Result<AllInOne> {
     telemetry::init(&config.log.level)?;
     tracing::info!("mini-platform {}", env!("CARGO_PKG_VERSION"));
-    let platform = AllInOne::start(config, lifecycle::stop_on_signals()?).await?;
+    let platform = AllInOne::start(config, stop).await?;
     tracing::info!("listening on http://{}", platform.http_addr());
+    tokio::spawn(announce(platform.ready()));
     Ok(platform)
 }
 
-/// Runs the platform in memory on a free port, unless that is configured otherwise, with the bundled list.
+async fn announce(ready: impl Future<Output = ()>) {
+    let started = Instant::now();
+    ready.await;
+    tracing::info!("ready {} ms after listening", started.elapsed().as_millis());
+}
+
+/// Runs the platform in memory with the bundled list, whatever is configured for a real one.
 async fn demo(mut config: Config, args: DemoArgs, once: bool) -> anyhow::Result<()> {
     config.store.backend = Backend::Memory;
     config.adjacency.backend = Backend::Memory;
     config.registry.backend = Backend::Memory;
     config.feeder.source = vec![FeedSource::Bundled];
-    let platform = start(&config).await?;
-    let base = format!("http://{}", platform.http_addr());
-    let stop = platform.stop_token();
+    let stop = lifecycle::stop_on_signals()?;
+    let platform = start(&config, stop.clone()).await?;
+    let (base, ready) = (format!("http://{}", platform.http_addr()).parse()?, platform.ready());
     let serving = tokio::spawn(platform.run());
-    let summary = cli::demo(base.parse()?, &args, &bundled_names()).await;
-    match summary {
-        Ok(summary) => println!("{summary}"),
-        Err(error) => {
-            stop.cancel();
-            serving.await??;
-            return Err(error);
-        }
-    }
-    if once {
+    ready.await;
+    let summary = cli::demo(base, &args, &bundled::names()).await;
+    if once || summary.is_err() {
         stop.cancel();
+    }
+    println!("{}", summary?);
+    if !once {
+        println!("\nThe platform stays up for you to look around: Ctrl-C ends it.");
     }
     serving.await?
 }

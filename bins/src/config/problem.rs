@@ -1,0 +1,130 @@
+//! What can be wrong with a configuration, and where it was written.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a value was written. Later variants win over earlier ones.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The table of defaults in the program.
+    Default,
+    /// A TOML file.
+    File {
+        /// The file, as it was named by the caller.
+        path: PathBuf,
+        /// The line, from 1; none when the file as a whole is meant.
+        line: Option<usize>,
+    },
+    /// An environment variable, by its name.
+    Environment(String),
+    /// `--set section.key=value`, or a flag that stands for it.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line: None } => write!(f, "file {}", path.display()),
+            Self::File { path, line: Some(line) } => write!(f, "file {} line {line}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag => f.write_str("flag --set"),
+        }
+    }
+}
+
+/// One thing to correct. The values of secret keys are never part of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A value is not what its key takes.
+    #[error("{origin}: {key}: expected {expected}, found {found}")]
+    Value {
+        /// Where it was written.
+        origin: Origin,
+        /// The path of the key, such as `http.listen`.
+        key: String,
+        /// What the key takes.
+        expected: String,
+        /// What was written.
+        found: String,
+    },
+    /// There is no such key.
+    #[error("{origin}: {key} is not a known key, the nearest is {nearest}")]
+    UnknownKey {
+        /// Where it was written.
+        origin: Origin,
+        /// The path as it was written.
+        key: String,
+        /// The known key that resembles it most.
+        nearest: String,
+    },
+    /// The file is not TOML, so none of its keys were looked at.
+    #[error("{origin} column {column}: not valid TOML: {message}")]
+    Syntax {
+        /// The file and the line.
+        origin: Origin,
+        /// The column, from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// The file or the variable could not be read at all.
+    #[error("{origin}: cannot be read: {reason}")]
+    Unreadable {
+        /// The file or the variable.
+        origin: Origin,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Problem {
+    /// Returns where the problem was written.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Self::Value { origin, .. }
+            | Self::UnknownKey { origin, .. }
+            | Self::Syntax { origin, .. }
+            | Self::Unreadable { origin, .. } => origin,
+        }
+    }
+
+    /// Tells whether the value of a key is in doubt: any may be set in a file that is not TOML.
+    pub(super) fn concerns(&self, path: &str) -> bool {
+        match self {
+            Self::Value { key, .. } => key == path,
+            Self::Syntax { .. } => true,
+            Self::UnknownKey { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration: one line each, sorted by origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigProblems(Vec<Problem>);
+
+impl ConfigProblems {
+    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| a.origin().cmp(b.origin()));
+        Self(problems)
+    }
+
+    /// Returns the problems, sorted by origin: the file by line, then the environment, then the flags.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "{count} {} in the configuration", if count == 1 { "problem" } else { "problems" })?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigProblems {}

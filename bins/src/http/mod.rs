@@ -1,0 +1,34 @@
+//! The HTTP server: what clients of the platform talk to.
+//!
+//! A warp filter tells paths apart (`routes`); it is served as a hyper service, which brings graceful shutdown, time
+//! limits and a limit of connections (`server`, `connection`). What is not an answer is a `problem`. Events come in
+//! one by one (`ingest`), as lines (`lines`) or as an array (`array`); the last two share a `pipeline`. Reads are in
+//! `fetch`, probes in `health`.
+//!
+//! Nothing here knows a worker or a store: everything goes through the
+//! [`Dispatcher`](mini_platform_core::Dispatcher).
+
+mod array;
+mod body;
+mod connection;
+mod event_json;
+mod fetch;
+mod health;
+mod ids;
+mod ingest;
+mod lines;
+mod log_limit;
+mod pipeline;
+mod problem;
+mod query;
+mod render;
+mod request;
+mod routes;
+mod server;
+mod settings;
+mod socket;
+mod state;
+
+pub use server::HttpServer;
+pub use settings::HttpSettings;
+pub use state::{Api, ListFreshness};

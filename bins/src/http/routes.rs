@@ -1,0 +1,141 @@
+//! Paths, methods, and who answers them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::Method;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use super::event_json::Kind;
+use super::fetch::{self, ClientRead};
+use super::problem::Problem;
+use super::request::{ApiRequest, request};
+use super::state::State;
+use super::{array, body, health, ingest, lines, render};
+
+/// What a handler makes of a request.
+pub(super) type Answer = Result<Response, Problem>;
+
+/// What a path is for. Names from the path are as they were sent: percent-encoded.
+#[derive(Debug)]
+enum Endpoint {
+    Ingest(Kind),
+    IngestMany,
+    Client(String, ClientRead),
+    Event(String),
+    FraudList,
+    FraudCheck,
+    Live,
+    Ready,
+}
+
+impl Endpoint {
+    /// Returns the methods that the path answers, as in `Allow`.
+    fn allow(&self) -> &'static str {
+        match self {
+            Self::Ingest(_) | Self::IngestMany => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    fn allows(&self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// Makes the filter of the whole API. It answers every request.
+pub(super) fn routes(state: Arc<State>) -> BoxedFilter<(Response,)> {
+    ingest_paths()
+        .or(read_paths())
+        .unify()
+        .and(request())
+        .then(move |endpoint, request| answer(Arc::clone(&state), endpoint, request))
+        .recover(no_such_path)
+        .unify()
+        .boxed()
+}
+
+fn ingest_paths() -> BoxedFilter<(Endpoint,)> {
+    let transactions = warp::path!("v1" / "transactions").map(|| Endpoint::Ingest(Kind::Transaction));
+    let operations = warp::path!("v1" / "operations").map(|| Endpoint::Ingest(Kind::Operation));
+    let events = warp::path!("v1" / "events").map(|| Endpoint::IngestMany);
+    transactions.or(operations).unify().or(events).unify().boxed()
+}
+
+fn read_paths() -> BoxedFilter<(Endpoint,)> {
+    let event = warp::path!("v1" / "events" / String).map(Endpoint::Event);
+    let list = warp::path!("v1" / "fraud-list").map(|| Endpoint::FraudList);
+    let check = warp::path!("v1" / "fraud-list" / "check").map(|| Endpoint::FraudCheck);
+    let live = warp::path!("livez").map(|| Endpoint::Live);
+    let ready = warp::path!("readyz").map(|| Endpoint::Ready);
+    let fraud_list = list.or(check).unify();
+    let probes = live.or(ready).unify();
+    client_paths().or(event).unify().or(fraud_list).unify().or(probes).unify().boxed()
+}
+
+fn client_paths() -> BoxedFilter<(Endpoint,)> {
+    let overview =
+        warp::path!("v1" / "clients" / String).map(|client| Endpoint::Client(client, ClientRead::Overview));
+    let transactions = warp::path!("v1" / "clients" / String / "transactions")
+        .map(|client| Endpoint::Client(client, ClientRead::Transactions));
+    let operations = warp::path!("v1" / "clients" / String / "operations")
+        .map(|client| Endpoint::Client(client, ClientRead::Operations));
+    let interactions = warp::path!("v1" / "clients" / String / "interactions")
+        .map(|client| Endpoint::Client(client, ClientRead::Interactions));
+    let branches = warp::path!("v1" / "clients" / String / "branches")
+        .map(|client| Endpoint::Client(client, ClientRead::Branches));
+    overview
+        .or(transactions)
+        .unify()
+        .or(operations)
+        .unify()
+        .or(interactions)
+        .unify()
+        .or(branches)
+        .unify()
+        .boxed()
+}
+
+/// Answers the only rejection there is: no path matched.
+async fn no_such_path(_: Rejection) -> Result<Response, Infallible> {
+    Ok(unknown_path().into_response())
+}
+
+fn unknown_path() -> Problem {
+    Problem::not_found("There is nothing at this path.")
+}
+
+async fn answer(state: Arc<State>, endpoint: Endpoint, request: ApiRequest) -> Response {
+    // warp takes a path with a slash at its end for the one without.
+    if request.path.as_str().ends_with('/') {
+        return unknown_path().into_response();
+    }
+    if !endpoint.allows(&request.method) {
+        return Problem::method_not_allowed(endpoint.allow()).into_response();
+    }
+    let head = request.method == Method::HEAD;
+    let response = handle(state, endpoint, request).await.unwrap_or_else(Problem::into_response);
+    if head { render::without_body(response) } else { response }
+}
+
+async fn handle(state: Arc<State>, endpoint: Endpoint, request: ApiRequest) -> Answer {
+    match endpoint {
+        Endpoint::Ingest(kind) => ingest::one(&state, kind, request).await,
+        Endpoint::IngestMany => ingest_many(state, request).await,
+        Endpoint::Client(client, what) => fetch::client(&state, &client, what, &request.query).await,
+        Endpoint::Event(id) => fetch::event(&state, &id, &request.query).await,
+        Endpoint::FraudList => fetch::fraud_list(&state, &request.query).await,
+        Endpoint::FraudCheck => fetch::fraud_check(&state, &request.query).await,
+        Endpoint::Live => Ok(health::live()),
+        Endpoint::Ready => Ok(health::ready(&state).await),
+    }
+}
+
+async fn ingest_many(state: Arc<State>, request: ApiRequest) -> Answer {
+    match body::media_type(&request.headers, &[body::MediaType::Ndjson, body::MediaType::Json])? {
+        body::MediaType::Ndjson => lines::many(state, request),
+        body::MediaType::Json => array::many(state, request).await,
+    }
+}

@@ -1,0 +1,121 @@
+//! Listening, accepting, and stopping without losing what was accepted.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::log_limit::LogLimit;
+use super::settings::HttpSettings;
+use super::state::{Api, State};
+use super::{connection, routes};
+
+/// How long accepting pauses when the operating system refuses, as when it is out of file descriptors: long enough
+/// not to spin, short enough for a connection to end and free one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the HTTP API.
+pub struct HttpServer {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    state: Arc<State>,
+    filter: BoxedFilter<(Response,)>,
+    builder: Builder<TokioExecutor>,
+    connections: Arc<Semaphore>,
+    refusals: LogLimit,
+}
+
+impl fmt::Debug for HttpServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpServer").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+impl HttpServer {
+    /// Starts to listen. Clients can connect from now on, and are served once [`HttpServer::run`] is polled.
+    ///
+    /// # Errors
+    /// The address is taken, or is not ours.
+    pub async fn bind(settings: HttpSettings, api: Api) -> io::Result<Self> {
+        let listener = TcpListener::bind(settings.listen).await?;
+        let local_addr = listener.local_addr()?;
+        let builder = connection::builder(&settings);
+        let connections = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let state = Arc::new(State::new(settings, api));
+        let filter = routes::routes(Arc::clone(&state));
+        Ok(Self { listener, local_addr, state, filter, builder, connections, refusals: LogLimit::new() })
+    }
+
+    /// Returns the address that is listened on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` is cancelled, then finishes what was accepted, for as long as the grace lasts.
+    ///
+    /// A stream of lines ends after the lines that were read by then.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let cut = CancellationToken::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                (stream, permit) = self.accept() => self.spawn(stream, permit, cut.clone()),
+            }
+        }
+        let Self { listener, state, .. } = self;
+        drop(listener);
+        state.stopping.cancel();
+        state.tasks.close();
+        if tokio::time::timeout(state.settings.shutdown_grace, state.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = state.tasks.len(), "the grace is over; connections are cut");
+            cut.cancel();
+            state.tasks.wait().await;
+        }
+    }
+
+    /// Accepts the next connection, once there is room for one.
+    async fn accept(&self) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+        // The semaphore is never closed, so there is always a permit.
+        let permit = Arc::clone(&self.connections).acquire_owned().await.ok();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return (stream, permit),
+                Err(error) if concerns_one_client(&error) => {}
+                Err(error) => {
+                    if let Some(held_back) = self.refusals.pass() {
+                        tracing::warn!(%error, held_back, "connections cannot be accepted");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, permit: Option<OwnedSemaphorePermit>, cut: CancellationToken) {
+        // Answers are small and leave whole: waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let connection =
+            connection::serve(stream, self.builder.clone(), self.filter.clone(), Arc::clone(&self.state));
+        self.state.tasks.spawn(async move {
+            cut.run_until_cancelled_owned(connection).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Whether accepting failed because a client went away before its turn.
+fn concerns_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,151 @@
+//! What every request needs.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use mini_platform_core::Dispatcher;
+use mini_platform_core::domain::Timestamp;
+use mini_platform_core::error::DispatchError;
+use mini_platform_core::port::{Clock, SystemClock};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::body::BodyMemory;
+use super::log_limit::LogLimit;
+use super::problem::Problem;
+use super::settings::HttpSettings;
+
+/// When the feeder last found the fraud list in force to be the newest there is.
+///
+/// A list that does not change is not loaded again; this keeps it from looking old.
+#[derive(Debug)]
+pub struct ListFreshness(AtomicI64);
+
+impl Default for ListFreshness {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl ListFreshness {
+    /// Notes that the list in force was the newest one at a time.
+    pub fn confirm(&self, at: Timestamp) {
+        self.0.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Returns the latest time that was noted.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Option<Timestamp> {
+        Timestamp::from_micros(self.0.load(Ordering::Relaxed)).ok()
+    }
+}
+
+/// What the HTTP server serves.
+#[derive(Clone)]
+pub struct Api {
+    dispatcher: Dispatcher,
+    clock: Arc<dyn Clock>,
+    freshness: Arc<ListFreshness>,
+    draining: CancellationToken,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("dispatcher", &self.dispatcher).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// Serves what a dispatcher can do, with the operating system's clock.
+    #[must_use]
+    pub fn new(dispatcher: Dispatcher) -> Self {
+        Self {
+            dispatcher,
+            clock: Arc::new(SystemClock),
+            freshness: Arc::default(),
+            draining: CancellationToken::new(),
+        }
+    }
+
+    /// Takes the time of receipt and the age of the fraud list from another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Counts the age of the fraud list from the time that a feeder confirms.
+    #[must_use]
+    pub fn with_list_freshness(mut self, freshness: Arc<ListFreshness>) -> Self {
+        self.freshness = freshness;
+        self
+    }
+
+    /// Answers `/readyz` as not ready once the token is cancelled, while everything is still served: the first step
+    /// of a stop that loses no request.
+    #[must_use]
+    pub fn with_draining(mut self, draining: CancellationToken) -> Self {
+        self.draining = draining;
+        self
+    }
+}
+
+/// What the handlers share.
+pub(super) struct State {
+    pub(super) dispatcher: Dispatcher,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) freshness: Arc<ListFreshness>,
+    pub(super) settings: HttpSettings,
+    pub(super) body_memory: BodyMemory,
+    /// Cancelled when the service is about to stop.
+    pub(super) draining: CancellationToken,
+    /// Cancelled when no further request is taken.
+    pub(super) stopping: CancellationToken,
+    /// The connections, and the batches of streams.
+    pub(super) tasks: TaskTracker,
+    failures: LogLimit,
+}
+
+impl State {
+    pub(super) fn new(settings: HttpSettings, api: Api) -> Self {
+        let Api { dispatcher, clock, freshness, draining } = api;
+        Self {
+            dispatcher,
+            clock,
+            freshness,
+            body_memory: BodyMemory::new(settings.max_buffered.max(settings.max_array)),
+            settings,
+            draining,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            failures: LogLimit::new(),
+        }
+    }
+
+    /// Makes the problem of a request that the dispatcher could not finish, and logs it.
+    pub(super) fn failed(&self, error: &DispatchError) -> Problem {
+        let problem = Problem::from(error);
+        if let Some(held_back) = self.failures.pass() {
+            let causes = Causes(error);
+            tracing::warn!(problem.code = problem.code().as_str(), error = %causes, held_back, "a request failed");
+        }
+        problem
+    }
+}
+
+/// Writes an error with its causes in one line.
+struct Causes<'a>(&'a dyn Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
