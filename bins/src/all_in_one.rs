@@ -82,7 +82,9 @@ impl AllInOne {
 
 /// Opens the stores off the runtime: it may take a second after a crash.
 async fn open(config: Config) -> anyhow::Result<Backends> {
-    tokio::task::spawn_blocking(move || Backends::open(&config)).await.context("the stores were not opened")?
+    tokio::task::spawn_blocking(move || Backends::open(&config))
+        .await
+        .context("the stores were not opened")?
 }
 
 fn dispatcher(config: &Config, backends: &Backends) -> Dispatcher {

@@ -120,7 +120,8 @@ mod embedded {
 
     use super::{AdjacencyStore, Arc, Config, EventStore, FraudRegistry};
 
-    const MISSING: &str = "this build has no embedded store: choose another backend, or build with the feature `embedded`";
+    const MISSING: &str =
+        "this build has no embedded store: choose another backend, or build with the feature `embedded`";
 
     pub(super) type Handle = ();
 

@@ -27,8 +27,9 @@ impl FraudSource for BundledSource {
     }
 
     async fn fetch_if_changed(&self, since: Option<ListVersion>) -> Result<Fetched, SourceError> {
-        let etag = Etag::new(concat!("bundled-", env!("CARGO_PKG_VERSION")))
-            .map_err(|error| Fault::new("bundled list", "name its version", FaultKind::Internal).with_source(error))?;
+        let etag = Etag::new(concat!("bundled-", env!("CARGO_PKG_VERSION"))).map_err(|error| {
+            Fault::new("bundled list", "name its version", FaultKind::Internal).with_source(error)
+        })?;
         let version = ListVersion::new(Timestamp::UNIX_EPOCH, etag);
         if since.as_ref() == Some(&version) {
             return Ok(Fetched::NotModified);

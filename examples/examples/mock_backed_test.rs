@@ -19,10 +19,9 @@ async fn submit(worker: &dyn WorkerNode) -> Result<usize, IngestError> {
 
 async fn a_store_that_is_down_means_try_again() {
     let mut registry = MockFraudRegistry::new();
-    registry
-        .expect_screen()
-        .times(1)
-        .returning(|subjects| Ok(Screening { version: list_version(1), verdicts: vec![Verdict::Clear; subjects.len()] }));
+    registry.expect_screen().times(1).returning(|subjects| {
+        Ok(Screening { version: list_version(1), verdicts: vec![Verdict::Clear; subjects.len()] })
+    });
     let mut events = MockEventStore::new();
     events.expect_append().times(1).returning(|_, _| {
         Err(StoreError::Fault(Fault::new("mock", "append events", FaultKind::Unavailable)))

@@ -119,6 +119,9 @@ async fn start(config: &Config, stop: CancellationToken) -> anyhow::Result<AllIn
     tracing::info!("mini-platform {}", env!("CARGO_PKG_VERSION"));
     let platform = AllInOne::start(config, stop).await?;
     tracing::info!("listening on http://{}", platform.http_addr());
+    if config.feeder.source.contains(&FeedSource::Bundled) {
+        tracing::warn!("screening against the bundled fictional list; set feeder.source to your own");
+    }
     tokio::spawn(announce(platform.ready()));
     Ok(platform)
 }

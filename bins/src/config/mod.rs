@@ -60,16 +60,16 @@ config_table! {
         /// Room for about a hundred thousand events; who has more sends NDJSON.
         "http.max_array" = "16MiB" => max_array: usize as MemorySize;
 
-        /// Limits the time until the headers of a request are complete.
-        /// Slow phones need a second or two; clients that trickle bytes must not hold connections.
+        /// Limits the time until a request's head is complete; idle connections end, too.
+        /// A slow client needs a second or two; one that sends nothing holds no connection.
         "http.header_timeout" = "10s" => header_timeout: Duration as Time;
 
-        /// Limits the wait for the next piece of a request's body.
-        /// An honest client on a bad network recovers from a lost packet within this time.
+        /// Limits the time until a body is complete, or the next line of a stream.
+        /// The largest array arrives in it at 5 Mbit/s; clients that trickle bytes hold no connection.
         "http.body_timeout" = "30s" => body_timeout: Duration as Time;
 
-        /// Limits the connections that are open at once.
-        /// Hundreds of clients with a pool each; every connection costs memory and an open file.
+        /// Limits the connections that are open at once; more wait to be accepted.
+        /// Room for hundreds of clients with a pool each; a connection costs memory and an open file.
         "http.max_connections" = "4096" => max_connections: usize as Integer(1..=65_536);
 
         /// Limits the time that requests in flight get to finish after a signal to stop.

@@ -157,10 +157,10 @@ impl Problem {
         Self::new(Code::InvalidParameter, format!("`{name}` {rule}."))
     }
 
+    /// Answers under another status than the code's own, with nothing to wait for.
     #[must_use]
-    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        self.status = status;
-        self
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, retry_seconds: None, ..self }
     }
 
     pub(crate) fn code(&self) -> Code {

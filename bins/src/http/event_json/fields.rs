@@ -144,7 +144,7 @@ impl Fields {
     fn set(&mut self, field: Field, value: &Scalar<'_>) -> Result<(), String> {
         match field {
             Field::Type => {
-                self.kind = Some(one_of(value, [Kind::Transaction, Kind::Operation], Kind::as_str)?)
+                self.kind = Some(one_of(value, [Kind::Transaction, Kind::Operation], Kind::as_str)?);
             }
             Field::Id => self.id = Some(parse(value)?),
             Field::Sender => self.sender = Some(parse(value)?),

@@ -1,0 +1,60 @@
+//! Probes.
+
+use std::time::Duration;
+
+use mini_platform_bins::http::HttpSettings;
+use serde_json::Value;
+
+use crate::support::{TestApp, settings};
+
+async fn ready(app: &TestApp) -> (u16, Value) {
+    let answer = app.get("/readyz").await;
+    let body = answer.json();
+    assert_eq!(body["ready"], answer.status == 200);
+    (answer.status, body)
+}
+
+#[tokio::test]
+async fn a_service_with_a_worker_and_a_list_is_ready() {
+    let app = TestApp::start().await;
+    assert_eq!(app.get("/livez").await.status, 200);
+    let (status, body) = ready(&app).await;
+    assert_eq!(status, 200, "{body}");
+    for check in ["worker", "fraud_list", "running"] {
+        assert_eq!(body["checks"][check]["ok"], true, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let app = TestApp::start_without_worker(settings()).await;
+    let (status, body) = ready(&app).await;
+    assert_eq!((status, &body["checks"]["worker"]["ok"]), (503, &Value::Bool(false)), "{body}");
+    let app = TestApp::start_without_list(settings()).await;
+    let (status, body) = ready(&app).await;
+    assert_eq!((status, &body["checks"]["fraud_list"]["ok"]), (503, &Value::Bool(false)), "{body}");
+    assert_eq!(app.get("/livez").await.status, 200, "an unready service lives");
+}
+
+#[tokio::test]
+async fn a_list_grows_old_unless_it_is_confirmed() {
+    let max_list_age = Duration::from_secs(3_600);
+    let app = TestApp::start_with(HttpSettings { max_list_age, ..settings() }).await;
+    app.clock.set("2026-02-01T01:00:00Z");
+    assert_eq!(ready(&app).await.0, 200, "at its maximum age a list still counts");
+    app.clock.set("2026-02-01T01:00:01Z");
+    assert_eq!(ready(&app).await.0, 503);
+    app.freshness.confirm("2026-02-01T00:30:00Z".parse().unwrap());
+    assert_eq!(ready(&app).await.0, 200, "the feeder found that there is no newer list");
+    app.freshness.confirm("2026-02-01T00:00:00Z".parse().unwrap());
+    assert_eq!(ready(&app).await.0, 200, "an older confirmation takes nothing back");
+}
+
+#[tokio::test]
+async fn a_service_that_drains_is_unready_and_serves_on() {
+    let app = TestApp::start().await;
+    app.draining.cancel();
+    let (status, body) = ready(&app).await;
+    assert_eq!((status, body["checks"]["running"]["detail"].as_str()), (503, Some("shutting down")));
+    assert_eq!(app.get("/v1/fraud-list").await.status, 200);
+}
