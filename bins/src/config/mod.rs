@@ -181,8 +181,8 @@ config_table! {
         "feeder.max_size" = "1GiB" => max_size: u64 as Size;
 
         /// Refuses a list with more entries than this.
-        /// Far more than published lists have, and some gigabytes of memory.
-        "feeder.max_entries" = "50000000" => max_entries: u64 as Integer(1..=1_000_000_000);
+        /// Far more than published lists have, and about a gigabyte of memory.
+        "feeder.max_entries" = "10000000" => max_entries: u64 as Integer(1..=1_000_000_000);
 
         /// Takes a list however much it shrank, once somebody has looked at it.
         /// A list that is too short lets events pass, so this is a decision.
