@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
 use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, FraudSource, SystemClock};
 use mini_platform_file::FileSource;
@@ -76,10 +75,11 @@ pub fn fraud_sources(config: &Config) -> Vec<Arc<dyn FraudSource>> {
 
 #[cfg(feature = "embedded")]
 mod embedded {
+    use anyhow::Context;
     use mini_platform_core::domain::MatchMode;
     use mini_platform_embedded::{Embedded, EmbeddedConfig};
 
-    use super::{AdjacencyStore, Arc, Config, Context, EventStore, FraudRegistry};
+    use super::{AdjacencyStore, Arc, Config, EventStore, FraudRegistry};
 
     pub(super) type Handle = Option<Embedded>;
 
