@@ -1,0 +1,287 @@
+//! The jobs of one commit: decides their outcomes, then gathers what they write.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use fjall::{OwnedWriteBatch, UserKey};
+use foldhash::fast::RandomState;
+use mini_platform_core::domain::{AppendOutcome, Event, EventBatch, Timestamp};
+
+use crate::adjacency_store::LinkJob;
+use crate::error::Failure;
+use crate::event_store::AppendJob;
+use crate::fraud_registry::{ListDecision, ListJob};
+use crate::lists::Lists;
+use crate::newest::NewestLinks;
+use crate::record;
+use crate::store::Store;
+use crate::writer::{Job, Reply};
+
+/// What a group writes, kept until the next group is decided: reads of the store do not show it before it is
+/// committed.
+#[derive(Default)]
+pub(crate) struct Pending {
+    batches: Vec<EventBatch>,
+    /// Events that are to be stored: the place of their batch, and their place in it.
+    events: HashMap<UserKey, (usize, usize), RandomState>,
+    links: HashMap<UserKey, PendingLink, RandomState>,
+    lists: Option<Arc<Lists>>,
+}
+
+struct PendingLink {
+    at: Timestamp,
+    changed: bool,
+}
+
+impl Pending {
+    fn event(&self, key: &[u8]) -> Option<&Event> {
+        let (batch, index) = self.events.get(key)?;
+        self.batches.get(*batch)?.events().get(*index)
+    }
+
+    /// Returns the fraud lists that come into force with the commit.
+    pub(crate) fn lists(&self) -> Option<Arc<Lists>> {
+        self.lists.clone()
+    }
+}
+
+/// A group that is being decided.
+pub(crate) struct Group<'a> {
+    store: &'a Store,
+    /// What the group before, which may not be committed yet, writes.
+    before: &'a Pending,
+    newest: &'a mut NewestLinks,
+    lists: Arc<Lists>,
+    pending: Pending,
+}
+
+/// What is to be written and answered for a job.
+pub(crate) enum Decision {
+    Append(Result<Vec<AppendOutcome>, Failure>),
+    Link(Result<(), Failure>),
+    List(ListDecision),
+    Nothing,
+}
+
+impl<'a> Group<'a> {
+    /// Starts deciding; `lists` are those in force after the group before.
+    pub(crate) fn new(
+        store: &'a Store,
+        before: &'a Pending,
+        newest: &'a mut NewestLinks,
+        lists: Arc<Lists>,
+    ) -> Self {
+        Self { store, before, newest, lists, pending: Pending::default() }
+    }
+
+    /// Decides a job. One that cannot be decided writes nothing.
+    pub(crate) fn decide(&mut self, job: &Job) -> Decision {
+        match job {
+            Job::Append(job) => Decision::Append(self.append(job)),
+            Job::Link(job) => Decision::Link(self.link(job)),
+            Job::List(job) => Decision::List(self.list(job)),
+            Job::Wake => Decision::Nothing,
+        }
+    }
+
+    /// Ends deciding, and adds to the batch what the jobs write together.
+    pub(crate) fn finish(self, batch: &mut OwnedWriteBatch) -> Pending {
+        let links = self.pending.links.iter().filter(|(_, link)| link.changed);
+        let mut links: Vec<_> = links.map(|(key, link)| (key, link.at)).collect();
+        // In key order, in which they are quicker to insert.
+        links.sort_unstable_by_key(|(key, _)| *key);
+        if let (false, Some(newest)) = (links.is_empty(), self.newest.newest()) {
+            self.store.put_newest_link(batch, newest);
+        }
+        let mut value = Vec::new();
+        for (key, at) in links {
+            record::write_link(at, &mut value);
+            batch.insert(&self.store.links, key.clone(), value.as_slice());
+        }
+        if let Some(lists) = &self.pending.lists {
+            self.store.put_lists(batch, &lists.record);
+        }
+        self.pending
+    }
+
+    fn append(&mut self, job: &AppendJob) -> Result<Vec<AppendOutcome>, Failure> {
+        let mut outcomes = Vec::with_capacity(job.weight());
+        for (event, key) in job.events() {
+            outcomes.push(self.outcome(event, key)?);
+        }
+        let place = self.pending.batches.len();
+        self.pending.batches.push(job.batch().clone());
+        for (index, ((_, key), outcome)) in job.events().zip(&outcomes).enumerate() {
+            if *outcome == AppendOutcome::Stored {
+                self.pending.events.insert(key.clone(), (place, index));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn outcome(&self, event: &Event, key: &UserKey) -> Result<AppendOutcome, Failure> {
+        if let Some(earlier) = self.pending.event(key).or_else(|| self.before.event(key)) {
+            return Ok(compare(event, earlier));
+        }
+        match self.store.events.get(key)? {
+            None => Ok(AppendOutcome::Stored),
+            Some(bytes) => Ok(compare(event, &record::read_event(event.id().clone(), &bytes)?.event)),
+        }
+    }
+
+    fn link(&mut self, job: &LinkJob) -> Result<(), Failure> {
+        for (key, at) in job.links() {
+            let is_newer = self.newest.push(key, *at);
+            match self.pending.links.entry(key.clone()) {
+                Entry::Occupied(mut pending) => pending.get_mut().take(*at),
+                Entry::Vacant(new) => {
+                    let known = if is_newer { None } else { known_time(self.store, self.before, key)? };
+                    let mut link = PendingLink { at: known.unwrap_or(*at), changed: known.is_none() };
+                    link.take(*at);
+                    new.insert(link);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, job: &ListJob) -> ListDecision {
+        let (decision, next) = job.decide(&self.lists);
+        self.pending.lists = next.map(Arc::new);
+        decision
+    }
+}
+
+impl PendingLink {
+    fn take(&mut self, at: Timestamp) {
+        if at > self.at {
+            *self = Self { at, changed: true };
+        }
+    }
+}
+
+/// Returns the time of a link before this group.
+fn known_time(store: &Store, before: &Pending, key: &UserKey) -> Result<Option<Timestamp>, Failure> {
+    if let Some(link) = before.links.get(key) {
+        return Ok(Some(link.at));
+    }
+    let stored = store.links.get(key)?;
+    Ok(stored.map(|bytes| record::read_link(&bytes)).transpose()?)
+}
+
+fn compare(event: &Event, stored: &Event) -> AppendOutcome {
+    if event.is_resend_of(stored) {
+        AppendOutcome::Duplicate { occurred_at: stored.occurred_at().timestamp() }
+    } else {
+        AppendOutcome::Conflict
+    }
+}
+
+impl Decision {
+    /// Adds to a batch what a job writes by itself, and returns how to answer it.
+    pub(crate) fn write(self, job: Job, store: &Store, batch: &mut OwnedWriteBatch) -> Answer {
+        match (self, job) {
+            (Self::Append(decision), Job::Append(job)) => job.write(decision, store, batch),
+            (Self::Link(decision), Job::Link(job)) => Answer::new(job.reply, decision),
+            (Self::List(decision), Job::List(job)) => job.write(decision, store, batch),
+            _ => Answer::nobody(),
+        }
+    }
+}
+
+/// What a caller is told once the commit is over.
+pub(crate) struct Answer(Box<dyn FnOnce(Option<&Failure>) + Send>);
+
+impl Answer {
+    /// Tells a decision, unless the commit failed. A caller that is gone needs no answer.
+    pub(crate) fn new<T: Send + 'static>(reply: Reply<T>, decision: Result<T, Failure>) -> Self {
+        Self(Box::new(move |failed| {
+            let answer = failed.map_or(decision, |failure| Err(failure.clone()));
+            drop(reply.send(answer));
+        }))
+    }
+
+    /// Nobody waits.
+    pub(crate) fn nobody() -> Self {
+        Self(Box::new(|_| {}))
+    }
+
+    pub(crate) fn send(self, failed: Option<&Failure>) {
+        (self.0)(failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mini_platform_core::domain::{Edge, Side};
+    use mini_platform_core::testkit::{at, batch, client, transfer};
+    use tempfile::TempDir;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::EmbeddedConfig;
+    use crate::folder::Folder;
+
+    fn store() -> (Store, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::lock(dir.path()).unwrap();
+        (Store::open(folder, &EmbeddedConfig::new(dir.path())).unwrap(), dir)
+    }
+
+    fn append(name: &str, receiver: &str) -> Job {
+        let events = batch([transfer(name, "ann", receiver, 1)]);
+        Job::Append(AppendJob::new(&events, at(9), oneshot::channel().0))
+    }
+
+    fn link(seconds: i64) -> Job {
+        let (client, counterparty) = (client("ann"), client("bob"));
+        let edge = Edge::Interaction { client, counterparty, side: Side::Sent, at: at(seconds) };
+        Job::Link(LinkJob::new(&[edge], oneshot::channel().0))
+    }
+
+    /// Decides a group and returns its outcomes, how many items it writes, and what is pending then.
+    fn decide(
+        store: &Store,
+        before: &Pending,
+        newest: &mut NewestLinks,
+        jobs: Vec<Job>,
+    ) -> (Vec<AppendOutcome>, usize, Pending) {
+        let mut outcomes = Vec::new();
+        let mut batch = store.batch(0);
+        let mut group = Group::new(store, before, newest, Arc::default());
+        for job in jobs {
+            let decision = group.decide(&job);
+            if let Decision::Append(decided) = &decision {
+                outcomes.extend(decided.clone().unwrap());
+            }
+            drop(decision.write(job, store, &mut batch));
+        }
+        let pending = group.finish(&mut batch);
+        (outcomes, batch.len(), pending)
+    }
+
+    #[test]
+    fn a_group_is_decided_on_what_the_one_before_it_writes() {
+        let (store, _dir) = store();
+        let mut newest = NewestLinks::new(None);
+        let duplicate = AppendOutcome::Duplicate { occurred_at: at(1) };
+        let jobs = vec![append("a", "bob"), append("a", "bob"), append("a", "eve"), link(7), link(6)];
+        let (outcomes, items, before) = decide(&store, &Pending::default(), &mut newest, jobs);
+        assert_eq!(outcomes, [AppendOutcome::Stored, duplicate, AppendOutcome::Conflict]);
+        assert_eq!(items, 5, "an event, its two places in timelines, a link, and the latest time of all");
+        let jobs = vec![append("a", "bob"), append("a", "eve"), append("b", "bob"), link(5), link(7)];
+        let (outcomes, items, _) = decide(&store, &before, &mut newest, jobs);
+        assert_eq!(outcomes, [duplicate, AppendOutcome::Conflict, AppendOutcome::Stored]);
+        assert_eq!(items, 3, "an older time changes no link");
+    }
+
+    #[test]
+    fn a_link_that_gets_later_is_written_again() {
+        let (store, _dir) = store();
+        let mut newest = NewestLinks::new(None);
+        let (_, _, before) = decide(&store, &Pending::default(), &mut newest, vec![link(7)]);
+        let (_, items, _) = decide(&store, &before, &mut newest, vec![link(8)]);
+        assert_eq!(items, 2);
+    }
+}

@@ -1,0 +1,50 @@
+//! What every handle shares: the way to the writer and to the data.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use mini_platform_core::error::Fault;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task;
+
+use crate::error::Failure;
+use crate::lists::Lists;
+use crate::store::Store;
+use crate::writer::{Job, Reply};
+
+/// The inside of an open `Embedded` and of its handles.
+pub(crate) struct Shared {
+    /// `None` once closed.
+    pub(crate) store: ArcSwapOption<Store>,
+    pub(crate) jobs: mpsc::Sender<Job>,
+    /// Stored by the writer only, once it runs.
+    pub(crate) lists: Arc<ArcSwap<Lists>>,
+}
+
+impl Shared {
+    /// Hands a job to the writer and waits for its answer, which comes after the fsync.
+    pub(crate) async fn write<T>(
+        &self,
+        operation: &'static str,
+        job: impl FnOnce(Reply<T>) -> Job,
+    ) -> Result<T, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.jobs.send(job(reply)).await;
+        sent.map_err(|_| Failure::Closed.during(operation))?;
+        // A writer that is gone leaves the reply unsent.
+        let answer = answer.await.unwrap_or(Err(Failure::Closed));
+        answer.map_err(|failure| failure.during(operation))
+    }
+
+    /// Reads on a thread that may wait for the disk.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&Store) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let store = self.store.load_full().ok_or_else(|| Failure::Closed.during(operation))?;
+        let answer = task::spawn_blocking(move || read(&store)).await;
+        // A task that is gone was cancelled by a runtime that shuts down, or died.
+        answer.unwrap_or(Err(Failure::Closed)).map_err(|failure| failure.during(operation))
+    }
+}

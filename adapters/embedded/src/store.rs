@@ -1,0 +1,213 @@
+//! The storage engine: its keyspaces and its settings.
+
+use std::thread;
+use std::time::Duration;
+
+use fjall::config::FilterPolicy;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+
+use mini_platform_core::domain::Timestamp;
+
+use crate::config::EmbeddedConfig;
+use crate::error::{Failure, OpenError};
+use crate::folder::Folder;
+use crate::key;
+use crate::record::{self, ListsRecord};
+
+/// The form of the whole database, kept in it.
+const FORMAT: u8 = 1;
+const FORMAT_KEY: &str = "format";
+const LISTS_KEY: &str = "lists";
+const NEWEST_LINK_KEY: &str = "newest link";
+
+/// How much a keyspace gathers in memory before it writes a table, in bytes.
+///
+/// Up to [`MAX_SEALED`] + 1 of them are in memory for each of the three large keyspaces.
+const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The same for keyspaces that see few writes.
+const SMALL_MEMTABLE_BYTES: u64 = 1024 * 1024;
+
+/// The least that the engine takes. It starts to write out keyspaces that hold old journals back at this size.
+const MAX_JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// One thread writes tables and compacts them. With more, the engine's spare thread spins while another compacts.
+const ENGINE_THREADS: usize = 1;
+
+/// How many full memtables of a keyspace may wait to become tables before writes wait. The engine itself stops
+/// at 4, in steps of 100 ms and without looking whether its thread is still alive.
+const MAX_SEALED: usize = 3;
+
+/// How long to wait between two looks at the engine's work.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// An open database. Fields are dropped in order: the engine first, the folder's lock last.
+pub(crate) struct Store {
+    pub(crate) events: Keyspace,
+    pub(crate) timeline: Keyspace,
+    pub(crate) links: Keyspace,
+    pub(crate) lists: Keyspace,
+    meta: Keyspace,
+    db: Database,
+    folder: Folder,
+}
+
+impl Store {
+    /// Opens the database of a folder that is locked, and replays its journal.
+    pub(crate) fn open(folder: Folder, config: &EmbeddedConfig) -> Result<Self, OpenError> {
+        let dir = || config.dir().to_owned();
+        folder.clear_unfinished_store().map_err(|source| OpenError::Folder { dir: dir(), source })?;
+        let store = Self::open_engine(folder, config.cache_bytes())
+            .map_err(|error| OpenError::of(dir(), Failure::from(error)))?;
+        store.check_format(config)?;
+        Ok(store)
+    }
+
+    fn open_engine(folder: Folder, cache_bytes: u64) -> fjall::Result<Self> {
+        let db = Database::builder(folder.store())
+            .cache_size(cache_bytes)
+            .max_journaling_size(MAX_JOURNAL_BYTES)
+            .worker_threads(ENGINE_THREADS)
+            .open()?;
+        Ok(Self {
+            events: db.keyspace("events", || options(MEMTABLE_BYTES))?,
+            timeline: db.keyspace("timeline", || ranges_only(MEMTABLE_BYTES))?,
+            links: db.keyspace("links", || options(MEMTABLE_BYTES))?,
+            lists: db.keyspace("lists", || ranges_only(SMALL_MEMTABLE_BYTES))?,
+            meta: db.keyspace("meta", || ranges_only(SMALL_MEMTABLE_BYTES))?,
+            db,
+            folder,
+        })
+    }
+
+    fn check_format(&self, config: &EmbeddedConfig) -> Result<(), OpenError> {
+        let dir = || config.dir().to_owned();
+        let failed = |error| OpenError::of(dir(), Failure::from(error));
+        match self.meta.get(FORMAT_KEY).map_err(failed)?.as_deref() {
+            Some([FORMAT]) => Ok(()),
+            Some(other) => {
+                let found = other.first().copied().unwrap_or_default();
+                Err(OpenError::Format { dir: dir(), found, expected: FORMAT })
+            }
+            None => {
+                let mut batch = self.batch(1);
+                batch.insert(&self.meta, FORMAT_KEY, [FORMAT]);
+                batch.commit().map_err(failed)
+            }
+        }
+    }
+
+    /// Starts a batch that is durable when its commit answers.
+    pub(crate) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
+        OwnedWriteBatch::with_capacity(self.db.clone(), capacity).durability(Some(PersistMode::SyncData))
+    }
+
+    /// Returns a view that later writes do not change.
+    pub(crate) fn snapshot(&self) -> fjall::Snapshot {
+        self.db.snapshot()
+    }
+
+    /// Reads which fraud lists there are.
+    pub(crate) fn read_lists(&self) -> Result<ListsRecord, Failure> {
+        match self.meta.get(LISTS_KEY)? {
+            Some(bytes) => Ok(record::read_lists(&bytes)?),
+            None => Ok(ListsRecord::default()),
+        }
+    }
+
+    /// Adds to a batch which fraud lists there are.
+    pub(crate) fn put_lists(&self, batch: &mut OwnedWriteBatch, lists: &ListsRecord) {
+        batch.insert(&self.meta, LISTS_KEY, record::write_lists(lists));
+    }
+
+    /// Reads the latest time of all links.
+    pub(crate) fn read_newest_link(&self) -> Result<Option<Timestamp>, Failure> {
+        let bytes = self.meta.get(NEWEST_LINK_KEY)?;
+        Ok(bytes.map(|bytes| record::read_newest_link(&bytes)).transpose()?)
+    }
+
+    /// Adds to a batch the latest time of all links.
+    pub(crate) fn put_newest_link(&self, batch: &mut OwnedWriteBatch, at: Timestamp) {
+        batch.insert(&self.meta, NEWEST_LINK_KEY, record::write_newest_link(at));
+    }
+
+    /// Removes the chunks of lists that are not kept: a crash in the middle of a replacement leaves them.
+    pub(crate) fn remove_unlisted_chunks(&self, lists: &ListsRecord) -> Result<(), Failure> {
+        let mut next = Some(0);
+        while let Some(number) = next {
+            let from = self.lists.range(key::list_chunk(number, 0)..).next();
+            let found = from.map(fjall::Guard::key).transpose()?;
+            let Some(number) = found.as_deref().and_then(key::list_of_chunk) else { break };
+            if !lists.kept.iter().any(|list| list.number == number) {
+                tracing::info!("a fraud list whose loading was cut short is removed");
+                self.remove_chunks(number)?;
+            }
+            next = number.checked_add(1);
+        }
+        Ok(())
+    }
+
+    fn remove_chunks(&self, number: u64) -> Result<(), Failure> {
+        let mut batch = self.batch(0);
+        for chunk in self.lists.prefix(number.to_be_bytes()) {
+            batch.remove(&self.lists, chunk.key()?);
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn keyspaces(&self) -> [&Keyspace; 5] {
+        [&self.events, &self.timeline, &self.links, &self.lists, &self.meta]
+    }
+
+    /// Waits until the engine has room for a batch.
+    pub(crate) fn wait_for_room(&self) -> fjall::Result<()> {
+        while self.keyspaces().iter().any(|keyspace| keyspace.sealed_memtable_count() >= MAX_SEALED) {
+            self.pause()?;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for the engine's thread, unless that has failed.
+    fn pause(&self) -> fjall::Result<()> {
+        // The cheapest call that answers `Poisoned`.
+        self.db.persist(PersistMode::Buffer)?;
+        thread::sleep(LOOK_AGAIN);
+        Ok(())
+    }
+
+    /// Sees to it that full journals can go: one stays as long as any keyspace has data of it in memory only,
+    /// and keyspaces with few writes hardly ever fill a memtable.
+    ///
+    /// `seen` is what the last call answered: the number of journals.
+    pub(crate) fn release_journals(&self, seen: usize) -> fjall::Result<usize> {
+        let journals = self.db.journal_count();
+        if journals > seen {
+            for keyspace in self.keyspaces() {
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(journals)
+    }
+
+    /// Writes everything into tables, so that the next start has nothing to replay. No writes may follow.
+    pub(crate) fn finish(&self) -> fjall::Result<()> {
+        self.db.persist(PersistMode::SyncAll)?;
+        for keyspace in self.keyspaces() {
+            keyspace.rotate_memtable()?;
+        }
+        while self.keyspaces().iter().any(|keyspace| keyspace.sealed_memtable_count() > 0) {
+            self.pause()?;
+        }
+        self.folder.set_everything_is_in_tables();
+        Ok(())
+    }
+}
+
+fn options(memtable_bytes: u64) -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes)
+}
+
+/// Settings of a keyspace that is never asked for a single absent key, so filters would be for nothing.
+fn ranges_only(memtable_bytes: u64) -> KeyspaceCreateOptions {
+    options(memtable_bytes).filter_policy(FilterPolicy::disabled())
+}

@@ -1,0 +1,31 @@
+//! What the tests share.
+
+use std::sync::Arc;
+
+use mini_platform_core::domain::MatchMode;
+use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry};
+use mini_platform_core::testkit::Fixture;
+use mini_platform_embedded::{Embedded, EmbeddedConfig};
+use tempfile::TempDir;
+
+/// An open store in a folder that goes away with it.
+pub(crate) fn temporary() -> (Embedded, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (Embedded::open(&EmbeddedConfig::new(dir.path())).unwrap(), dir)
+}
+
+pub(crate) async fn event_store() -> Fixture<dyn EventStore> {
+    let (embedded, dir) = temporary();
+    Fixture::with_guard(Arc::new(embedded.event_store()), (embedded, dir))
+}
+
+pub(crate) async fn adjacency() -> Fixture<dyn AdjacencyStore> {
+    let (embedded, dir) = temporary();
+    Fixture::with_guard(Arc::new(embedded.adjacency()), (embedded, dir))
+}
+
+pub(crate) async fn registry() -> Fixture<dyn FraudRegistry> {
+    let (embedded, dir) = temporary();
+    let registry = embedded.registry(MatchMode::default()).unwrap();
+    Fixture::with_guard(Arc::new(registry), (embedded, dir))
+}
