@@ -151,7 +151,7 @@ Try next:
   curl 'http://127.0.0.1:4711/v1/clients/Jana%20Rossi'
   curl 'http://127.0.0.1:4711/v1/clients/Jana%20Rossi/transactions?direction=sent&limit=3'
   curl 'http://127.0.0.1:4711/v1/fraud-list/check?name=Mad%20O%27Eye'
-  curl 'http://127.0.0.1:4711/v1/transactions' -H 'content-type: application/json' -d '{\"amount\":1250,\"receiver\":\"Mad O'\\''Eye\",\"sender\":\"you\"}'
+  curl 'http://127.0.0.1:4711/v1/transactions' -H 'content-type: application/json' -d '{\"sender\":\"you\",\"receiver\":\"Mad O'\\''Eye\",\"amount\":1250}'
   mini-platform send deposit --url http://127.0.0.1:4711 --client you --branch Brno --amount 1250
   mini-platform fetch client you --url http://127.0.0.1:4711
 ";
