@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use mini_platform_bins::all_in_one::AllInOne;
-use mini_platform_bins::cli::{self, ClientCommand, DemoArgs};
+use mini_platform_bins::cli::{self, ClientCommand, DemoArgs, Finish};
 use mini_platform_bins::config::{Backend, Config, FeedSource, Loaded, Sources};
 use mini_platform_bins::{bundled, exit, lifecycle, telemetry};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Screens bank events against a live fraud list before they are stored.
 #[derive(Debug, Parser)]
-#[command(name = "mini-platform", version, about)]
+#[command(name = "mini-platform", version)]
 struct Cli {
     /// The configuration file (TOML)
     #[arg(long, global = true, value_name = "FILE")]
@@ -147,9 +147,12 @@ async fn demo(mut config: Config, args: DemoArgs, once: bool) -> anyhow::Result<
     if once || summary.is_err() {
         stop.cancel();
     }
-    println!("{}", summary?);
+    let summary = summary?;
+    println!("{summary}");
     if !once {
-        println!("\nThe platform stays up for you to look around: Ctrl-C ends it.");
+        println!("The platform stays up for you to look around: Ctrl-C ends it.");
     }
-    serving.await?
+    serving.await??;
+    anyhow::ensure!(summary.finish() == Finish::Complete, "not every event of the demo is accounted for");
+    Ok(())
 }
