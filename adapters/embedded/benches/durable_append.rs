@@ -6,7 +6,7 @@
 //! `cargo bench -p mini-platform-embedded [-- EVENTS ROUNDS]`
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
+    clippy::indexing_slicing,
     reason = "a bench stops at the first surprise and prints"
 )]
 
@@ -51,12 +51,12 @@ fn client(number: u64) -> ClientId {
 fn event(number: u64) -> Event {
     let random = spread(number);
     let id = EventId::new(
-        format!("019a2b3c-{:04x}-7{:03x}-8000-{random:012x}", number >> 12, number & 0xfff)[..36].to_owned(),
+        &format!("019a2b3c-{:04x}-7{:03x}-8000-{random:012x}", number >> 12, number & 0xfff)[..36],
     );
     let amount = Amount::from_minor_units(i64::try_from(random % 1_000_000).unwrap() + 1).unwrap();
     let at = Timestamp::from_micros(1_760_000_000_000_000 + i64::try_from(number).unwrap() * 700).unwrap();
     let (id, at, currency) = (id.unwrap(), OccurredAt::Given(at), "EUR".parse().unwrap());
-    if random % 10 == 0 {
+    if random.is_multiple_of(10) {
         let branch = BranchId::new(format!("Branch {}", random % 97)).unwrap();
         return Event::operation(
             id,

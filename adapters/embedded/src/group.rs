@@ -190,8 +190,11 @@ impl Decision {
     }
 }
 
+/// Tells the end of a commit: that it failed, or `None`.
+type Tell = dyn FnOnce(Option<&Failure>) + Send;
+
 /// What a caller is told once the commit is over.
-pub(crate) struct Answer(Box<dyn FnOnce(Option<&Failure>) + Send>);
+pub(crate) struct Answer(Box<Tell>);
 
 impl Answer {
     /// Tells a decision, unless the commit failed. A caller that is gone needs no answer.

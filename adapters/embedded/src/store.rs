@@ -23,7 +23,7 @@ const NEWEST_LINK_KEY: &str = "newest link";
 /// How much a keyspace gathers in memory before it writes a table, in bytes.
 ///
 /// Up to [`MAX_SEALED`] + 1 of them are in memory for each of the three large keyspaces.
-const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
+const MEMTABLE_BYTES: u64 = 1024 * 1024;
 
 /// The same for keyspaces that see few writes.
 const SMALL_MEMTABLE_BYTES: u64 = 1024 * 1024;

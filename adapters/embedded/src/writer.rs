@@ -109,14 +109,16 @@ impl Writer {
         let committer = Committer { store, lists, commit, broken: false, journals: 1 };
         let committer = spawn("embedded-commit", move || committer.run(&groups))?;
         spawn("embedded-writer", move || {
-            self.run(decided);
+            self.run(&decided);
+            // Tells the other thread that no group follows.
+            drop(decided);
             if committer.join().is_err() {
                 tracing::error!("the thread that commits died");
             }
         })
     }
 
-    fn run(mut self, decided: SyncSender<Decided>) {
+    fn run(mut self, decided: &SyncSender<Decided>) {
         while !self.stop.load(Ordering::Acquire) {
             let Some(first) = self.jobs.blocking_recv() else { break };
             let group = self.decide(first);

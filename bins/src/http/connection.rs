@@ -109,7 +109,7 @@ fn answer<S: Service<http::Request<Incoming>, Response = Response>>(
     let answer = inner.call(request);
     async move {
         let response = answer.await?;
-        seen.early_answer.store(response.status().is_client_error(), Ordering::Relaxed);
+        seen.early_answer.store(!response.status().is_success(), Ordering::Relaxed);
         Ok(response)
     }
 }

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use warp::Reply;
 
 use super::body::BodyStream;
@@ -26,7 +26,8 @@ use super::state::State;
 /// Takes in many events, one a line.
 pub(super) fn many(state: Arc<State>, request: ApiRequest) -> Answer {
     let on_error = OnError::of(&request)?;
-    let source = Lines::new(request.body, &state);
+    let (max_line, timeout) = (state.settings.max_line, state.settings.body_timeout);
+    let source = Lines::new(request.body, max_line, timeout, state.stopping.clone());
     let results = Results::new(Pipeline::new(source, state, on_error, Framing::Lines));
     let mut response = warp::reply::stream(results).into_response();
     *response.status_mut() = StatusCode::OK;
@@ -62,18 +63,17 @@ enum End {
 }
 
 impl Lines {
-    fn new(body: BodyStream, state: &State) -> Self {
-        let timeout = state.settings.body_timeout;
+    fn new(body: BodyStream, max_line: usize, timeout: Duration, stop: CancellationToken) -> Self {
         Self {
             body,
             chunk: Bytes::new(),
             partial: Vec::new(),
             too_long: false,
-            max_line: state.settings.max_line,
+            max_line,
             timeout,
             deadline: Box::pin(tokio::time::sleep(timeout)),
             waiting: false,
-            stop: Box::pin(state.stopping.clone().cancelled_owned()),
+            stop: Box::pin(stop.cancelled_owned()),
             end: None,
         }
     }
@@ -166,4 +166,57 @@ fn item(line: &[u8], too_long: bool, max_line: usize) -> Item<'_> {
         return Item::Rejected(Rejection::new(Code::BodyTooLarge, detail));
     }
     Item::Text(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::poll_fn;
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    fn lines(pieces: Vec<Vec<u8>>, max_line: usize) -> Lines {
+        let body = stream::iter(pieces.into_iter().map(|piece| Ok(Bytes::from(piece)))).boxed();
+        Lines::new(body, max_line, Duration::from_secs(1), CancellationToken::new())
+    }
+
+    async fn next(lines: &mut Lines) -> Option<Option<Vec<u8>>> {
+        let keep = |item: Item<'_>| match item {
+            Item::Text(text) => Some(text.to_vec()),
+            Item::Rejected(_) => None,
+        };
+        poll_fn(|cx| lines.poll_item(cx, keep)).await
+    }
+
+    #[tokio::test]
+    async fn lines_are_the_same_however_they_are_cut_into_pieces() {
+        let text = b"one\r\n\ntwo\nthree is too long\n\r\nfour\nfive";
+        let expected =
+            [Some(&b"one"[..]), Some(b""), Some(b"two"), None, Some(b""), Some(b"four"), Some(b"five")];
+        for size in 1..=text.len() {
+            let mut lines = lines(text.chunks(size).map(<[u8]>::to_vec).collect(), 8);
+            for line in expected {
+                assert_eq!(next(&mut lines).await, Some(line.map(<[u8]>::to_vec)), "in pieces of {size}");
+            }
+            assert_eq!(next(&mut lines).await, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_not_kept() {
+        let mut lines = lines(vec![vec![b'x'; 1_000]; 100], 4_000);
+        assert_eq!(next(&mut lines).await, Some(None));
+        assert!(lines.partial.capacity() <= 8_000, "{} bytes are kept", lines.partial.capacity());
+        let mut pieces = vec![vec![b'x'; 1_000]; 3];
+        pieces.push(vec![b'y'; 1_000_000]);
+        let mut lines = self::lines(pieces, 4_000);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        while !lines.too_long {
+            let chunk = lines.poll_chunk(&mut context);
+            let Poll::Ready(Ok(chunk)) = chunk else { panic!("there is more") };
+            lines.chunk = chunk;
+            assert!(lines.take_line(|_| ()).is_err());
+        }
+        assert_eq!(lines.partial.capacity(), 0, "what is known to be too long is let go");
+    }
 }

@@ -11,7 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{Answer, TestApp, operation, read_to_end, read_until, settings, transaction};
+use crate::support::{
+    Answer, GatedWorker, TestApp, operation, plain_worker, read_to_end, read_until, settings, transaction,
+};
 
 const HEAD: &str = "POST /v1/transactions HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n";
 
@@ -150,10 +152,17 @@ async fn a_client_may_wait_to_be_asked_for_the_body() {
 
 #[tokio::test]
 async fn a_client_that_closes_its_side_still_gets_its_answer() {
-    let app = TestApp::start().await;
+    let worker = GatedWorker::new(plain_worker().await);
+    let app = TestApp::start_on(settings(), worker.clone()).await;
     let body = transaction("t1").to_string();
     let mut stream = app.raw(format!("{HEAD}content-length: {}\r\n\r\n{body}", body.len())).await;
+    worker.arrival().await;
     stream.shutdown().await.unwrap();
+    // Enough turns for the server to see it.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    worker.permits.add_permits(1);
     assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 201 "));
 }
 

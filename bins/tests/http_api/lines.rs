@@ -339,3 +339,41 @@ async fn no_more_than_a_few_batches_are_under_way() {
     assert_eq!(results.len(), 10_000);
     assert!(results.iter().enumerate().all(|(n, result)| result["id"] == format!("o{n}")));
 }
+
+#[tokio::test]
+async fn the_time_that_batches_take_is_not_held_against_the_client() {
+    let worker = GatedWorker::new(plain_worker().await);
+    let app = TestApp::start_on(settings(), worker.clone()).await;
+    let mut stream = app.raw(HEAD).await;
+    // As many batches as there may be under way: the server reads no further.
+    for id in ["a", "b", "c", "d"] {
+        send_chunk(&mut stream, &line(&operation(id))).await;
+        worker.arrival().await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(2 * settings().body_timeout).await;
+    tokio::time::resume();
+    worker.permits.add_permits(5);
+    read_until(&mut stream, "}\n\r\n").await;
+    send_chunk(&mut stream, &line(&operation("e"))).await;
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!(ids(&results(&answer)).last(), Some(&"e"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_id_that_is_under_way_waits_for_its_first_event() {
+    let worker = GatedWorker::new(plain_worker().await);
+    let app = TestApp::start_on(settings(), worker.clone()).await;
+    let body: String = (0..700).map(|n| line(&operation(&format!("o{}", n % 600)))).collect();
+    let posting = tokio::spawn(async move { (app.post_lines("/v1/events", &body).await, app) });
+    worker.arrival().await;
+    worker.arrival().await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(worker.arrived.load(Ordering::SeqCst), 600, "no repeated id overtakes its first event");
+    worker.permits.add_permits(10_000);
+    let (results, _app) = posting.await.unwrap();
+    assert_eq!(results.iter().filter(|result| result["outcome"] == "duplicate").count(), 100);
+}
