@@ -8,7 +8,7 @@
 //! 5. wire it into the programs, in `bins/src/backend.rs`.
 //!
 //! Every port works on whole batches and is usable as `dyn`. With the feature `mock`, each has a mock in
-//! [`crate::mock`].
+//! `mini_platform_core::mock`.
 
 mod adjacency_store;
 mod clock;
