@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use fjall::config::FilterPolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
 use mini_platform_core::domain::Timestamp;
 
@@ -23,7 +23,10 @@ const NEWEST_LINK_KEY: &str = "newest link";
 /// How much a keyspace gathers in memory before it writes a table, in bytes.
 ///
 /// Up to [`MAX_SEALED`] + 1 of them are in memory for each of the three large keyspaces.
-const MEMTABLE_BYTES: u64 = 1024 * 1024;
+const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The least that is worth a table when nobody writes.
+const IDLE_MEMTABLE_BYTES: u64 = 512 * 1024;
 
 /// The same for keyspaces that see few writes.
 const SMALL_MEMTABLE_BYTES: u64 = 1024 * 1024;
@@ -163,6 +166,28 @@ impl Store {
     pub(crate) fn wait_for_room(&self) -> fjall::Result<()> {
         while self.keyspaces().iter().any(|keyspace| keyspace.sealed_memtable_count() >= MAX_SEALED) {
             self.pause()?;
+        }
+        Ok(())
+    }
+
+    /// Seals memtables that are full, so that [`Store::wait_for_room`] sees them.
+    ///
+    /// The engine would do so by itself, but on the thread that writes and compacts tables: while that compacts,
+    /// a memtable would grow without bound.
+    pub(crate) fn seal_full_memtables(&self) -> fjall::Result<()> {
+        self.seal_memtables(MEMTABLE_BYTES)
+    }
+
+    /// Seals memtables that hold much, to give their memory back while nobody writes.
+    pub(crate) fn seal_large_memtables(&self) -> fjall::Result<()> {
+        self.seal_memtables(IDLE_MEMTABLE_BYTES)
+    }
+
+    fn seal_memtables(&self, least_bytes: u64) -> fjall::Result<()> {
+        for keyspace in [&self.events, &self.timeline, &self.links] {
+            if keyspace.tree.active_memtable().size() >= least_bytes {
+                keyspace.rotate_memtable()?;
+            }
         }
         Ok(())
     }

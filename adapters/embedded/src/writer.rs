@@ -12,8 +12,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fjall::OwnedWriteBatch;
@@ -35,6 +36,9 @@ pub(crate) const MAX_QUEUED_JOBS: usize = 64;
 /// When a group has this many events and edges, it takes no further job. One more fsync for so many costs
 /// nothing that can be measured, and a longer group only makes its callers wait.
 const MAX_GROUP_WEIGHT: usize = 4096;
+
+/// How long nobody must have written before memtables become tables early.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// The most items that an event (its record and two timeline entries) or an edge becomes.
 const ITEMS_PER_WEIGHT: usize = 3;
@@ -180,8 +184,12 @@ struct Committer {
 
 impl Committer {
     fn run(mut self, groups: &Receiver<Decided>) {
-        for group in groups {
-            self.finish_group(group);
+        loop {
+            match groups.recv_timeout(IDLE) {
+                Ok(group) => self.finish_group(group),
+                Err(RecvTimeoutError::Timeout) => self.give_memory_back(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
         if !self.broken
             && let Err(error) = self.store.finish()
@@ -198,7 +206,7 @@ impl Committer {
         for answer in group.answers {
             answer.send(committed.as_ref().err());
         }
-        self.release_journals();
+        self.make_room();
     }
 
     fn commit(&mut self, batch: OwnedWriteBatch) -> Result<(), Failure> {
@@ -216,13 +224,24 @@ impl Committer {
         })
     }
 
-    fn release_journals(&mut self) {
+    fn give_memory_back(&mut self) {
+        if !self.broken
+            && let Err(error) = self.store.seal_large_memtables()
+        {
+            tracing::warn!(%error, "memtables could not be sealed");
+        }
+    }
+
+    /// Does what the engine leaves to its own thread, which is too late when that is busy.
+    fn make_room(&mut self) {
         if self.broken {
             return;
         }
-        match self.store.release_journals(self.journals) {
+        let released = self.store.seal_full_memtables().and_then(|()| self.store.release_journals(self.journals));
+        match released {
             Ok(journals) => self.journals = journals,
-            Err(error) => tracing::warn!(%error, "old journals could not be released"),
+            // The next commit says whether it matters.
+            Err(error) => tracing::warn!(%error, "memtables could not be sealed"),
         }
     }
 }
