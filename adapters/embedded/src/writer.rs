@@ -237,7 +237,8 @@ impl Committer {
         if self.broken {
             return;
         }
-        let released = self.store.seal_full_memtables().and_then(|()| self.store.release_journals(self.journals));
+        let released =
+            self.store.seal_full_memtables().and_then(|()| self.store.release_journals(self.journals));
         match released {
             Ok(journals) => self.journals = journals,
             // The next commit says whether it matters.
