@@ -125,7 +125,6 @@ fn recorded(dir: &Path, events: &[EventBatch]) -> Vec<RawBatch> {
         timelines.entry(key[key.len() - 36..].to_vec()).or_default().push(key);
     }
     let mut links = links.iter().map(|entry| entry.into_inner().unwrap());
-    let link_count = links.size_hint().0.max(timelines.len() * 2);
     let mut items = Vec::new();
     for event in events.iter().flat_map(EventBatch::events) {
         let id = event.id().as_str();
@@ -135,7 +134,6 @@ fn recorded(dir: &Path, events: &[EventBatch]) -> Vec<RawBatch> {
         writes.extend(keys.into_iter().map(|key| (1, key, UserValue::from([]))));
         items.push(writes);
     }
-    let _ = link_count;
     let size = items.len().div_ceil(commits);
     items.chunks(size).map(|chunk| chunk.concat()).collect()
 }
