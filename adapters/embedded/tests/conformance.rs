@@ -8,6 +8,7 @@ use mini_platform_core::testkit::model;
 mini_platform_core::event_store_conformance!(support::event_store());
 mini_platform_core::adjacency_store_conformance!(support::adjacency());
 mini_platform_core::fraud_registry_conformance!(support::registry());
+mini_platform_core::worker_node_conformance!(support::worker());
 
 #[test]
 fn the_event_store_agrees_with_memory() {

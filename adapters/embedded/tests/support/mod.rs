@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use mini_platform_core::Worker;
 use mini_platform_core::domain::MatchMode;
-use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry};
-use mini_platform_core::testkit::Fixture;
+use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, WorkerNode};
+use mini_platform_core::testkit::worker_node::FRAUDSTERS;
+use mini_platform_core::testkit::{Fixture, fraud_list};
 use mini_platform_embedded::{Embedded, EmbeddedConfig};
 use tempfile::TempDir;
 
@@ -28,4 +30,12 @@ pub(crate) async fn registry() -> Fixture<dyn FraudRegistry> {
     let (embedded, dir) = temporary();
     let registry = embedded.registry(MatchMode::default()).unwrap();
     Fixture::with_guard(Arc::new(registry), (embedded, dir))
+}
+
+pub(crate) async fn worker() -> Fixture<dyn WorkerNode> {
+    let (embedded, dir) = temporary();
+    let registry = embedded.registry(MatchMode::default()).unwrap();
+    registry.replace(fraud_list(1, &FRAUDSTERS)).await.unwrap();
+    let (events, adjacency) = (Arc::new(embedded.event_store()), Arc::new(embedded.adjacency()));
+    Fixture::with_guard(Arc::new(Worker::new(events, adjacency, Arc::new(registry))), (embedded, dir))
 }
