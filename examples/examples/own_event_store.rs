@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use mini_platform_core::domain::{
-    AppendOutcome, EventBatch, EventId, EventQuery, Page, StoredEvent, Timestamp,
+    AppendOutcome, ClientId, ClientQuery, EventBatch, EventId, EventQuery, Page, StoredEvent, Timestamp,
 };
 use mini_platform_core::error::StoreError;
 use mini_platform_core::memory::MemoryEventStore;
@@ -40,6 +40,10 @@ impl EventStore for CountingStore {
 
     async fn query(&self, query: &EventQuery) -> Result<Page<StoredEvent>, StoreError> {
         self.inner.query(query).await
+    }
+
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+        self.inner.clients(query).await
     }
 }
 

@@ -4,8 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -75,6 +75,11 @@ mod broken {
             es8_the_last_page_has_no_token => AlwaysAnswersAToken,
             es9_ranges_are_half_open => IncludesTheEnd,
             es10_clients_that_look_alike_are_apart => ReadsByPrefix,
+            es11_clients_come_in_byte_order => OrdersClientsByLength,
+            es11_a_client_of_every_role_comes_once => AnswersClientsOfEachKind,
+            es11_a_conflict_makes_no_client => KnowsClientsOfConflicts,
+            es11_pages_hold_every_client_once => SkipsAClientAfterAToken,
+            es11_pages_survive_inserts => PagesClientsByOffset,
         }
     }
 
@@ -101,6 +106,16 @@ mod broken {
             as5_pages_survive_new_links => PagesByOffset,
             as5_the_last_page_has_no_token => AlwaysAnswersAToken,
             as6_kinds_and_clients_are_apart => TakesBranchesForClients,
+            as7_a_link_is_removed_at_exactly_its_time => RemovesAnyTime,
+            as7_a_removed_link_leaves_no_older_time => RemovesTheLatestTimeOnly,
+            as7_a_renewed_link_stays => RemovesWhatWasEverLinked,
+            as7_a_side_is_removed_alone => RemovesBothSides,
+            as7_other_links_stay => RemovesEveryLinkOfTheClient,
+            as7_many_links_are_removed_at_once => RemovesTheFirstOnly,
+            as7_a_racing_renewal_stays => ChecksThenRemoves,
+            as7_a_removed_link_can_come_back => NeverGoesBackInTime,
+            as8_every_client_with_a_link_is_answered => ForgetsClientsWithBranchesOnly,
+            as8_pages_survive_changes => PagesClientsByOffset,
         }
     }
 
@@ -129,6 +144,11 @@ mod broken {
             fr9_rollback_puts_a_kept_version_in_force => OnlySaysItRolledBack,
             fr9_an_unknown_version_is_refused => RollsBackToAnything,
             fr10_equal_entries_count_once => CountsEveryEntry,
+            fr11_entries_are_those_of_the_version => ReadsTheListInForce,
+            fr11_an_unknown_version_is_refused => ReadsNothingOfUnknownVersions,
+            fr11_equal_entries_come_once => ReadsEntriesAsTheyCame,
+            fr11_a_large_list_is_read_whole => ReadsOneChunk,
+            fr11_a_list_that_is_trimmed_is_never_read_short => ReadsWhatIsLeft,
         }
     }
 
@@ -177,6 +197,23 @@ mod broken {
     }
 }
 
+/// A query that one page answers.
+fn all_clients() -> ClientQuery {
+    ClientQuery::default().with_size(PageSize::new(1000).unwrap())
+}
+
+/// Answers a page by counting what was answered so far.
+fn page_by_offset(
+    answered: &AtomicUsize,
+    query: &ClientQuery,
+    mut clients: Vec<ClientId>,
+) -> Result<Page<ClientId>, StoreError> {
+    let start = if query.after().is_some() { answered.load(Ordering::SeqCst) } else { 0 };
+    clients.drain(..start.min(clients.len()));
+    answered.store(start + query.size().get(), Ordering::SeqCst);
+    Ok(Page::cut(clients, query.size(), |last| query.token_after(last.as_str())))
+}
+
 mod events {
     use super::*;
 
@@ -198,6 +235,11 @@ mod events {
         AlwaysAnswersAToken,
         IncludesTheEnd,
         ReadsByPrefix,
+        OrdersClientsByLength,
+        AnswersClientsOfEachKind,
+        SkipsAClientAfterAToken,
+        PagesClientsByOffset,
+        KnowsClientsOfConflicts,
     }
 
     pub(crate) struct BrokenEvents {
@@ -205,12 +247,15 @@ mod events {
         inner: MemoryEventStore,
         answered: AtomicUsize,
         racers: tokio::sync::Barrier,
+        /// Every client of an event that was to be appended.
+        met: Mutex<Vec<ClientId>>,
     }
 
     impl BrokenEvents {
         pub(crate) fn new(defect: Defect) -> Self {
             let inner = MemoryEventStore::default();
-            Self { defect, inner, answered: AtomicUsize::new(0), racers: tokio::sync::Barrier::new(16) }
+            let (answered, met) = (AtomicUsize::new(0), Mutex::default());
+            Self { defect, inner, answered, racers: tokio::sync::Barrier::new(16), met }
         }
 
         async fn known(&self, batch: &EventBatch) -> Vec<bool> {
@@ -256,6 +301,8 @@ mod events {
             recorded_at: Timestamp,
         ) -> Result<Vec<AppendOutcome>, StoreError> {
             let known = self.known(batch).await;
+            let parties = batch.events().iter().flat_map(Event::parties).map(|(_, client)| client.clone());
+            self.met.lock().unwrap().extend(parties);
             if self.defect == Defect::DropsBatchesWithDuplicates && known.contains(&true) {
                 return Ok(vec![AppendOutcome::Duplicate { occurred_at: at(0) }; batch.len()]);
             }
@@ -315,12 +362,43 @@ mod events {
             }
             Ok(page)
         }
+
+        async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+            if self.defect == Defect::PagesClientsByOffset {
+                return page_by_offset(
+                    &self.answered,
+                    query,
+                    self.inner.clients(&all_clients()).await?.items,
+                );
+            }
+            let mut page = self.inner.clients(query).await?;
+            match self.defect {
+                Defect::OrdersClientsByLength => page.items.sort_by_key(|client| client.as_str().len()),
+                Defect::SkipsAClientAfterAToken if query.after().is_some() && page.items.len() > 1 => {
+                    page.items.remove(0);
+                }
+                Defect::AnswersClientsOfEachKind => {
+                    for name in page.items.clone() {
+                        let operations = EventQuery::new(name.clone(), EventFilter::Operations);
+                        if !self.inner.query(&operations).await?.items.is_empty() {
+                            page.items.push(name);
+                        }
+                    }
+                    page.items.sort();
+                }
+                Defect::KnowsClientsOfConflicts => {
+                    page.items.extend(self.met.lock().unwrap().iter().cloned());
+                    page.items.sort();
+                    page.items.dedup();
+                }
+                _ => {}
+            }
+            Ok(page)
+        }
     }
 }
 
 mod links {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[derive(Clone, Copy, PartialEq)]
@@ -335,6 +413,16 @@ mod links {
         PagesByOffset,
         AlwaysAnswersAToken,
         TakesBranchesForClients,
+        RemovesAnyTime,
+        RemovesTheLatestTimeOnly,
+        RemovesWhatWasEverLinked,
+        RemovesBothSides,
+        RemovesEveryLinkOfTheClient,
+        RemovesTheFirstOnly,
+        ChecksThenRemoves,
+        NeverGoesBackInTime,
+        ForgetsClientsWithBranchesOnly,
+        PagesClientsByOffset,
     }
 
     /// Keeps the edges as they came, and makes sense of them, or nonsense, when it is asked.
@@ -343,6 +431,29 @@ mod links {
         edges: Mutex<Vec<Edge>>,
         answered: AtomicUsize,
         racers: tokio::sync::Barrier,
+        removed: Mutex<Vec<Edge>>,
+        /// How often `link` was called.
+        links: tokio::sync::watch::Sender<u32>,
+    }
+
+    fn owner(edge: &Edge) -> &ClientId {
+        match edge {
+            Edge::Interaction { client, .. } | Edge::Branch { client, .. } => client,
+        }
+    }
+
+    fn time(edge: &Edge) -> Timestamp {
+        match edge {
+            Edge::Interaction { at, .. } | Edge::Branch { at, .. } => *at,
+        }
+    }
+
+    fn other_side(edge: &Edge) -> Edge {
+        let mut edge = edge.clone();
+        if let Edge::Interaction { side, .. } = &mut edge {
+            *side = if *side == Side::Sent { Side::Received } else { Side::Sent };
+        }
+        edge
     }
 
     fn same_link(a: &Edge, b: &Edge) -> bool {
@@ -371,7 +482,9 @@ mod links {
     impl BrokenLinks {
         pub(crate) fn new(defect: Defect) -> Self {
             let racers = tokio::sync::Barrier::new(16);
-            Self { defect, edges: Mutex::default(), answered: AtomicUsize::new(0), racers }
+            let (edges, removed) = (Mutex::default(), Mutex::default());
+            let links = tokio::sync::watch::Sender::new(0);
+            Self { defect, edges, answered: AtomicUsize::new(0), racers, removed, links }
         }
 
         fn understood(&self) -> Vec<Edge> {
@@ -441,9 +554,59 @@ mod links {
                 Defect::LosesTheLastEdge => edges.len().saturating_sub(1),
                 _ => edges.len(),
             };
-            *self.edges.lock().unwrap() =
-                before.into_iter().chain(edges.iter().take(kept).cloned()).collect();
+            let removed = self.removed.lock().unwrap().clone();
+            let stale = |edge: &&Edge| {
+                self.defect == Defect::NeverGoesBackInTime
+                    && removed.iter().any(|other| same_link(other, edge) && time(edge) <= time(other))
+            };
+            let edges = edges.iter().take(kept).filter(|edge| !stale(edge)).cloned();
+            *self.edges.lock().unwrap() = before.into_iter().chain(edges).collect();
+            self.links.send_modify(|links| *links += 1);
             Ok(())
+        }
+
+        async fn unlink(&self, edges: &[Edge]) -> Result<(), StoreError> {
+            let now = self.edges.lock().unwrap().clone();
+            let newest = |edge: &Edge| now.iter().filter(|kept| same_link(kept, edge)).map(time).max();
+            let meant: Vec<&Edge> = edges
+                .iter()
+                .filter(|edge| match self.defect {
+                    Defect::RemovesAnyTime => true,
+                    Defect::RemovesWhatWasEverLinked => now.contains(edge),
+                    _ => newest(edge) == Some(time(edge)),
+                })
+                .collect();
+            if self.defect == Defect::ChecksThenRemoves && !meant.is_empty() {
+                let before = *self.links.borrow();
+                self.links.subscribe().wait_for(|links| *links > before).await.unwrap();
+            }
+            let most = if self.defect == Defect::RemovesTheFirstOnly { 1 } else { meant.len() };
+            let meant: Vec<&Edge> = meant.into_iter().take(most).collect();
+            let goes = |kept: &Edge| {
+                meant.iter().any(|edge| match self.defect {
+                    Defect::RemovesTheLatestTimeOnly => kept == *edge,
+                    Defect::RemovesBothSides => same_link(kept, edge) || same_link(kept, &other_side(edge)),
+                    Defect::RemovesEveryLinkOfTheClient => owner(kept) == owner(edge),
+                    _ => same_link(kept, edge),
+                })
+            };
+            self.edges.lock().unwrap().retain(|kept| !goes(kept));
+            self.removed.lock().unwrap().extend(meant.iter().map(|edge| (*edge).clone()));
+            Ok(())
+        }
+
+        async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+            let memory = self.memory().await;
+            if self.defect == Defect::PagesClientsByOffset {
+                return page_by_offset(&self.answered, query, memory.clients(&all_clients()).await?.items);
+            }
+            let mut page = memory.clients(query).await?;
+            if self.defect == Defect::ForgetsClientsWithBranchesOnly {
+                let edges = self.edges.lock().unwrap().clone();
+                let interacts = |edge: &&Edge| matches!(edge, Edge::Interaction { .. });
+                page.items.retain(|name| edges.iter().filter(interacts).any(|edge| owner(edge) == name));
+            }
+            Ok(page)
         }
 
         async fn interactions(&self, query: &NeighbourQuery) -> Result<Page<Interaction>, StoreError> {
@@ -474,8 +637,6 @@ mod links {
 }
 
 mod registry {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[derive(Clone, Copy, PartialEq)]
@@ -492,6 +653,11 @@ mod registry {
         OnlySaysItRolledBack,
         RollsBackToAnything,
         CountsEveryEntry,
+        ReadsTheListInForce,
+        ReadsNothingOfUnknownVersions,
+        ReadsEntriesAsTheyCame,
+        ReadsOneChunk,
+        ReadsWhatIsLeft,
     }
 
     type Entries = Vec<ListEntry>;
@@ -611,6 +777,31 @@ mod registry {
                     Ok(self.inner().in_force().await?.unwrap())
                 }
                 _ => self.inner().rollback(version).await,
+            }
+        }
+
+        async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
+            let inner = self.inner();
+            match self.defect {
+                Defect::ReadsTheListInForce => inner.entries(&inner.in_force().await?.unwrap().version).await,
+                Defect::ReadsNothingOfUnknownVersions => {
+                    Ok(inner.entries(version).await.unwrap_or_else(|_| stream::empty().boxed()))
+                }
+                Defect::ReadsEntriesAsTheyCame => {
+                    let lists = self.lists.lock().unwrap().clone();
+                    let (_, entries) = lists.into_iter().find(|(kept, _)| kept == version).unwrap();
+                    Ok(stream::iter([Ok(entries)]).boxed())
+                }
+                Defect::ReadsOneChunk => Ok(inner.entries(version).await?.take(1).boxed()),
+                Defect::ReadsWhatIsLeft => {
+                    let (chunks, version) = (inner.entries(version).await?, version.clone());
+                    let is_kept = move |_: &_| {
+                        let (inner, version) = (inner.clone(), version.clone());
+                        async move { inner.entries(&version).await.is_ok() }
+                    };
+                    Ok(chunks.take_while(is_kept).boxed())
+                }
+                _ => inner.entries(version).await,
             }
         }
     }

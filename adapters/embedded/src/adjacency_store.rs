@@ -6,11 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fjall::{Iter, Readable, Snapshot, UserKey};
 use mini_platform_core::domain::{
-    BranchId, BranchLink, ClientId, Edge, Interaction, NeighbourQuery, Page, Side, Timestamp,
+    BranchId, BranchLink, ClientId, ClientQuery, Edge, Interaction, NeighbourQuery, Page, Side, Timestamp,
 };
 use mini_platform_core::error::StoreError;
 use mini_platform_core::port::AdjacencyStore;
 
+use crate::clients;
 use crate::error::{BadRecord, Failure};
 use crate::key::{self, LinkKind};
 use crate::record;
@@ -89,6 +90,13 @@ impl AdjacencyStore for EmbeddedAdjacencyStore {
         Ok(())
     }
 
+    async fn unlink(&self, edges: &[Edge]) -> Result<(), StoreError> {
+        for edges in edges.chunks(MAX_JOB_EDGES) {
+            self.shared.write("unlink clients", |reply| Job::Unlink(LinkJob::new(edges, reply))).await?;
+        }
+        Ok(())
+    }
+
     async fn interactions(&self, query: &NeighbourQuery) -> Result<Page<Interaction>, StoreError> {
         let asked = query.clone();
         let items = self.shared.read("query interactions", move |store| interactions(store, &asked)).await?;
@@ -99,6 +107,12 @@ impl AdjacencyStore for EmbeddedAdjacencyStore {
         let asked = query.clone();
         let items = self.shared.read("query branches", move |store| branches(store, &asked)).await?;
         Ok(Page::cut(items, query.size(), |last| query.token_after(last.branch.as_str())))
+    }
+
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+        let asked = query.clone();
+        let items = self.shared.read("list clients", move |store| linked(store, &asked)).await?;
+        Ok(Page::cut(items, query.size(), |last| query.token_after(last.as_str())))
     }
 }
 
@@ -165,6 +179,13 @@ fn interactions(store: &Store, query: &NeighbourQuery) -> Result<Vec<Interaction
         items.push(Interaction::new(counterparty, sent_at, received_at).ok_or(INVALID)?);
     }
     Ok(items)
+}
+
+/// Reads one client more than fits on the page, in the order of the keys.
+fn linked(store: &Store, query: &ClientQuery) -> Result<Vec<ClientId>, Failure> {
+    let snapshot = store.snapshot();
+    let found = clients::by_key(&snapshot, &store.links, query.after());
+    found.take(query.size().get() + 1).collect()
 }
 
 /// Reads one branch more than fits on the page.

@@ -60,7 +60,7 @@ impl Embedded {
         let dir = config.dir().to_owned();
         let store = Store::open(Folder::lock(&dir)?, config)?;
         let failed = |failure| OpenError::of(dir.clone(), failure);
-        let record = store.read_lists().map_err(failed)?;
+        let record = store.read_lists(&store.snapshot()).map_err(failed)?;
         store.remove_unlisted_chunks(&record).map_err(failed)?;
         let newest = NewestLinks::new(store.read_newest_link().map_err(failed)?);
         let next_list = record.kept.iter().map(|list| list.number + 1).max().unwrap_or_default();
@@ -122,7 +122,7 @@ impl Embedded {
         let in_force = record.in_force;
         let list = record.kept.iter_mut().find(|list| Some(list.number) == in_force);
         let (Some(list), Some(store)) = (list, self.shared.store.load_full()) else { return Ok(()) };
-        let index = lists::load_index(&store, list, mode)
+        let index = lists::load_index(&store, &store.snapshot(), list, mode)
             .map_err(|failure| OpenError::of(self.dir.clone(), failure))?;
         // How many names are different depends on the mode.
         list.info.entries = u64::try_from(index.len()).unwrap_or(u64::MAX);

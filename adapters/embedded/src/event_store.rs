@@ -6,11 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fjall::{Guard, Iter, OwnedWriteBatch, Readable, Snapshot, UserKey, UserValue};
 use mini_platform_core::domain::{
-    AppendOutcome, ClientId, Event, EventBatch, EventId, EventQuery, Page, StoredEvent, Timestamp,
+    AppendOutcome, ClientId, ClientQuery, Event, EventBatch, EventId, EventQuery, Page, StoredEvent,
+    Timestamp,
 };
 use mini_platform_core::error::StoreError;
 use mini_platform_core::port::EventStore;
 
+use crate::clients::{self, KnownClients};
 use crate::error::{BadRecord, Failure};
 use crate::group::Answer;
 use crate::shared::Shared;
@@ -71,11 +73,12 @@ impl AppendJob {
         self.batch.events().iter().zip(self.records.iter().map(|(key, _)| key))
     }
 
-    /// Adds the events that are to be stored to a batch.
+    /// Adds the events that are to be stored to a batch, and their clients unless they are known to be there.
     pub(crate) fn write(
         self,
         decision: Result<Vec<AppendOutcome>, Failure>,
         store: &Store,
+        known: &mut KnownClients,
         batch: &mut OwnedWriteBatch,
     ) -> Answer {
         if let Ok(outcomes) = &decision {
@@ -83,6 +86,12 @@ impl AppendJob {
             for (index, (key, value)) in self.records.into_iter().enumerate() {
                 if is_stored(index) {
                     batch.insert(&store.events, key, value);
+                }
+            }
+            let stored = self.batch.events().iter().enumerate().filter(|(index, _)| is_stored(*index));
+            for (_, client) in stored.flat_map(|(_, event)| event.parties()) {
+                if known.add(client) {
+                    batch.insert(&store.clients, client.as_str(), []);
                 }
             }
             for (key, _) in self.timeline.into_iter().filter(|(_, index)| is_stored(*index)) {
@@ -113,6 +122,12 @@ impl EventStore for EmbeddedEventStore {
     async fn query(&self, query: &EventQuery) -> Result<Page<StoredEvent>, StoreError> {
         let query = query.clone();
         Ok(self.shared.read("query events", move |store| page(store, &query)).await?)
+    }
+
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+        let asked = query.clone();
+        let items = self.shared.read("list clients", move |store| clients::in_order(store, &asked)).await?;
+        Ok(Page::cut(items, query.size(), |last| query.token_after(last.as_str())))
     }
 }
 

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use fjall::OwnedWriteBatch;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use mini_platform_core::domain::{ClientId, ListEntry, ListInfo, ListVersion, MatchMode, Screening};
-use mini_platform_core::error::RegistryError;
+use mini_platform_core::error::{Fault, RegistryError};
 use mini_platform_core::matching::{FraudIndex, FraudIndexBuilder};
-use mini_platform_core::port::{Clock, FraudList, FraudRegistry, ReplaceOutcome};
+use mini_platform_core::port::{Clock, EntryStream, FraudList, FraudRegistry, ReplaceOutcome};
 
 use crate::error::Failure;
 use crate::group::Answer;
@@ -27,8 +27,12 @@ use crate::writer::{Job, Reply};
 /// Bounds what a replacement holds beside the index, and is large enough that one fsync each does not count.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// How many entries are read back at once.
+const READ_ENTRIES: usize = 1024;
+
 const REPLACE: &str = "replace the fraud list";
 const ROLL_BACK: &str = "roll the fraud list back";
+const READ_BACK: &str = "read a fraud list back";
 
 /// A [`FraudRegistry`] in the folder of an [`Embedded`](crate::Embedded). A clone costs a reference count.
 ///
@@ -177,6 +181,15 @@ impl Drop for Staging<'_> {
 }
 
 impl EmbeddedFraudRegistry {
+    async fn load(
+        &self,
+        operation: &'static str,
+        version: &ListVersion,
+    ) -> Result<Option<(KeptList, FraudIndex)>, Fault> {
+        let (version, mode) = (version.clone(), self.mode);
+        self.shared.read(operation, move |store| lists::load(store, &version, mode)).await
+    }
+
     /// Keeps and indexes the entries of a new list. It is not in force yet.
     async fn stage(&self, list: FraudList) -> Result<(KeptList, FraudIndex), RegistryError> {
         let FraudList { version, source, mut chunks } = list;
@@ -226,10 +239,22 @@ impl FraudRegistry for EmbeddedFraudRegistry {
 
     async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError> {
         let unknown = || RegistryError::UnknownVersion(version.clone());
-        let list = self.shared.lists.load().find(version).cloned().ok_or_else(unknown)?;
-        let (kept, mode) = (list.clone(), self.mode);
-        let index = self.shared.read(ROLL_BACK, move |store| lists::load_index(store, &kept, mode)).await?;
+        let (list, index) = self.load(ROLL_BACK, version).await?.ok_or_else(unknown)?;
         let job = |reply| Job::List(ListJob::RollBack { list, index: Arc::new(index), reply });
         self.shared.write(ROLL_BACK, job).await?.ok_or_else(unknown)
+    }
+
+    async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
+        let in_force = self.shared.lists.load().index_of(version).cloned();
+        let index = match in_force {
+            Some(index) => index,
+            None => {
+                let loaded = self.load(READ_BACK, version).await?;
+                let (_, index) = loaded.ok_or_else(|| RegistryError::UnknownVersion(version.clone()))?;
+                Arc::new(index)
+            }
+        };
+        let places = stream::iter((0..index.len()).step_by(READ_ENTRIES));
+        Ok(places.map(move |place| Ok(index.entries_from(place).take(READ_ENTRIES).collect())).boxed())
     }
 }

@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use mini_platform_core::domain::{AppendOutcome, Event, EventBatch, Timestamp};
 
 use crate::adjacency_store::LinkJob;
+use crate::clients::KnownClients;
 use crate::error::Failure;
 use crate::event_store::AppendJob;
 use crate::fraud_registry::{ListDecision, ListJob};
@@ -30,7 +31,8 @@ pub(crate) struct Pending {
 }
 
 struct PendingLink {
-    at: Timestamp,
+    /// `None` for a link that is removed.
+    at: Option<Timestamp>,
     changed: bool,
 }
 
@@ -60,6 +62,7 @@ pub(crate) struct Group<'a> {
 pub(crate) enum Decision {
     Append(Result<Vec<AppendOutcome>, Failure>),
     Link(Result<(), Failure>),
+    Unlink(Result<(), Failure>),
     List(ListDecision),
     Nothing,
 }
@@ -80,6 +83,7 @@ impl<'a> Group<'a> {
         match job {
             Job::Append(job) => Decision::Append(self.append(job)),
             Job::Link(job) => Decision::Link(self.link(job)),
+            Job::Unlink(job) => Decision::Unlink(self.unlink(job)),
             Job::List(job) => Decision::List(self.list(job)),
             Job::Wake => Decision::Nothing,
         }
@@ -96,6 +100,10 @@ impl<'a> Group<'a> {
         }
         let mut value = Vec::new();
         for (key, at) in links {
+            let Some(at) = at else {
+                batch.remove(&self.store.links, key.clone());
+                continue;
+            };
             record::write_link(at, &mut value);
             batch.insert(&self.store.links, key.clone(), value.as_slice());
         }
@@ -137,11 +145,25 @@ impl<'a> Group<'a> {
                 Entry::Occupied(mut pending) => pending.get_mut().take(*at),
                 Entry::Vacant(new) => {
                     let known = if is_newer { None } else { known_time(self.store, self.before, key)? };
-                    let mut link = PendingLink { at: known.unwrap_or(*at), changed: known.is_none() };
-                    link.take(*at);
-                    new.insert(link);
+                    new.insert(PendingLink { at: known, changed: false }).take(*at);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Removes links that hold exactly the time given. The latest times that [`NewestLinks`] knows stay: they may
+    /// be later than what is left, which costs a lookup and nothing else.
+    fn unlink(&mut self, job: &LinkJob) -> Result<(), Failure> {
+        for (key, at) in job.links() {
+            let link = match self.pending.links.entry(key.clone()) {
+                Entry::Occupied(pending) => pending.into_mut(),
+                Entry::Vacant(new) => {
+                    let known = known_time(self.store, self.before, key)?;
+                    new.insert(PendingLink { at: known, changed: false })
+                }
+            };
+            link.remove(*at);
         }
         Ok(())
     }
@@ -155,16 +177,22 @@ impl<'a> Group<'a> {
 
 impl PendingLink {
     fn take(&mut self, at: Timestamp) {
-        if at > self.at {
-            *self = Self { at, changed: true };
+        if self.at.is_none_or(|known| at > known) {
+            *self = Self { at: Some(at), changed: true };
+        }
+    }
+
+    fn remove(&mut self, at: Timestamp) {
+        if self.at == Some(at) {
+            *self = Self { at: None, changed: true };
         }
     }
 }
 
-/// Returns the time of a link before this group.
+/// Returns the time of a link before this group; `None` when there is no such link.
 fn known_time(store: &Store, before: &Pending, key: &UserKey) -> Result<Option<Timestamp>, Failure> {
     if let Some(link) = before.links.get(key) {
-        return Ok(Some(link.at));
+        return Ok(link.at);
     }
     let stored = store.links.get(key)?;
     Ok(stored.map(|bytes| record::read_link(&bytes)).transpose()?)
@@ -180,10 +208,18 @@ fn compare(event: &Event, stored: &Event) -> AppendOutcome {
 
 impl Decision {
     /// Adds to a batch what a job writes by itself, and returns how to answer it.
-    pub(crate) fn write(self, job: Job, store: &Store, batch: &mut OwnedWriteBatch) -> Answer {
+    pub(crate) fn write(
+        self,
+        job: Job,
+        store: &Store,
+        known: &mut KnownClients,
+        batch: &mut OwnedWriteBatch,
+    ) -> Answer {
         match (self, job) {
-            (Self::Append(decision), Job::Append(job)) => job.write(decision, store, batch),
-            (Self::Link(decision), Job::Link(job)) => Answer::new(job.reply, decision),
+            (Self::Append(decision), Job::Append(job)) => job.write(decision, store, known, batch),
+            (Self::Link(decision), Job::Link(job)) | (Self::Unlink(decision), Job::Unlink(job)) => {
+                Answer::new(job.reply, decision)
+            }
             (Self::List(decision), Job::List(job)) => job.write(decision, store, batch),
             _ => Answer::nobody(),
         }
@@ -243,6 +279,11 @@ mod tests {
         Job::Link(LinkJob::new(&[edge], oneshot::channel().0))
     }
 
+    fn unlink(seconds: i64) -> Job {
+        let Job::Link(job) = link(seconds) else { panic!("a job that links") };
+        Job::Unlink(job)
+    }
+
     /// Decides a group and returns its outcomes, how many items it writes, and what is pending then.
     fn decide(
         store: &Store,
@@ -258,7 +299,7 @@ mod tests {
             if let Decision::Append(decided) = &decision {
                 outcomes.extend(decided.clone().unwrap());
             }
-            drop(decision.write(job, store, &mut batch));
+            drop(decision.write(job, store, &mut KnownClients::default(), &mut batch));
         }
         let pending = group.finish(&mut batch);
         (outcomes, batch.len(), pending)
@@ -272,11 +313,14 @@ mod tests {
         let jobs = vec![append("a", "bob"), append("a", "bob"), append("a", "eve"), link(7), link(6)];
         let (outcomes, items, before) = decide(&store, &Pending::default(), &mut newest, jobs);
         assert_eq!(outcomes, [AppendOutcome::Stored, duplicate, AppendOutcome::Conflict]);
-        assert_eq!(items, 5, "an event, its two places in timelines, a link, and the latest time of all");
+        assert_eq!(
+            items, 7,
+            "an event, its two clients and places in timelines, a link, and the latest time of all"
+        );
         let jobs = vec![append("a", "bob"), append("a", "eve"), append("b", "bob"), link(5), link(7)];
         let (outcomes, items, _) = decide(&store, &before, &mut newest, jobs);
         assert_eq!(outcomes, [duplicate, AppendOutcome::Conflict, AppendOutcome::Stored]);
-        assert_eq!(items, 3, "an older time changes no link");
+        assert_eq!(items, 5, "an older time changes no link");
     }
 
     #[test]
@@ -286,5 +330,59 @@ mod tests {
         let (_, _, before) = decide(&store, &Pending::default(), &mut newest, vec![link(7)]);
         let (_, items, _) = decide(&store, &before, &mut newest, vec![link(8)]);
         assert_eq!(items, 2);
+    }
+
+    /// What one group after the other leaves of the link, none of them committed before the next is decided.
+    fn left_by<const N: usize>(groups: [Vec<Job>; N]) -> Option<Timestamp> {
+        let (store, _dir) = store();
+        let mut newest = NewestLinks::new(None);
+        let mut before = Pending::default();
+        for jobs in groups {
+            before = decide(&store, &before, &mut newest, jobs).2;
+        }
+        before.links.into_values().next().and_then(|link| link.at)
+    }
+
+    #[test]
+    fn a_link_is_removed_only_at_the_time_that_the_group_or_the_one_before_gave_it() {
+        assert_eq!(left_by([vec![link(7), unlink(7)]]), None);
+        assert_eq!(left_by([vec![link(7), link(8), unlink(7)]]), Some(at(8)), "renewed in the same group");
+        assert_eq!(left_by([vec![link(7)], vec![unlink(7)]]), None);
+        assert_eq!(left_by([vec![link(8)], vec![unlink(7)]]), Some(at(8)), "renewed in the group before");
+    }
+
+    #[test]
+    fn a_link_that_was_removed_comes_back_with_any_time() {
+        for seconds in [6, 7, 8] {
+            assert_eq!(left_by([vec![link(7), unlink(7), link(seconds)]]), Some(at(seconds)));
+            assert_eq!(left_by([vec![link(7), unlink(7)], vec![link(seconds)]]), Some(at(seconds)));
+            assert_eq!(left_by([vec![link(7)], vec![unlink(7), link(seconds)]]), Some(at(seconds)));
+        }
+    }
+
+    #[test]
+    fn a_removal_that_is_not_committed_yet_hides_what_the_store_holds() {
+        for (jobs, expected) in [(vec![link(6)], Some(at(6))), (vec![unlink(7), link(5)], Some(at(5)))] {
+            let (store, _dir) = store();
+            let mut newest = NewestLinks::new(None);
+            let mut first = store.batch(0);
+            let nothing = Pending::default();
+            let mut group = Group::new(&store, &nothing, &mut newest, Arc::default());
+            group.decide(&link(7));
+            let before = group.finish(&mut first);
+            first.commit().unwrap();
+            let before = decide(&store, &before, &mut newest, vec![unlink(7)]).2;
+            let pending = decide(&store, &before, &mut newest, jobs).2;
+            let left = pending.links.into_values().next().unwrap();
+            assert_eq!((left.at, left.changed), (expected, true));
+        }
+    }
+
+    #[test]
+    fn what_removes_nothing_writes_nothing() {
+        let (store, _dir) = store();
+        let mut newest = NewestLinks::new(None);
+        let (_, items, _) = decide(&store, &Pending::default(), &mut newest, vec![unlink(7)]);
+        assert_eq!(items, 0);
     }
 }

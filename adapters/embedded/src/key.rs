@@ -7,11 +7,12 @@
 //! - `links`: client, kind, neighbour
 //! - `lists`: list number, chunk number
 //!
-//! Keys of `events` are the bytes of the event id.
+//! Keys of `events` are the bytes of the event id; keys of `clients`, where they stand in order, those of the
+//! client id.
 //!
-//! In front of a client's keys stands a hash of its id. Nobody asks for clients in order, and the engine's
-//! memtables hold the first four bytes of a key in place: when these differ, a step of a search costs no cache
-//! miss. Names begin alike, their hashes do not.
+//! In front of a client's keys in `timeline` and `links` stands a hash of its id. Nobody asks there for clients in
+//! order, and the engine's memtables hold the first four bytes of a key in place: when these differ, a step of a
+//! search costs no cache miss. Names begin alike, their hashes do not.
 
 use std::ops::Bound;
 
@@ -148,6 +149,20 @@ pub(crate) fn link_range(query: &NeighbourQuery, kind: LinkKind) -> KeyRange {
     (Bound::Excluded(start), Bound::Excluded(end))
 }
 
+/// A tag above those of all roles and kinds.
+const PAST_ALL_TAGS: u8 = u8::MAX;
+
+/// Returns where in `timeline` and in `links` the keys of a client end.
+pub(crate) fn end_of_client(client: &str) -> Vec<u8> {
+    client_key(client, PAST_ALL_TAGS)
+}
+
+/// Returns the client id of a key of `timeline` or `links`, as bytes.
+pub(crate) fn client_of(key: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = key.get(size_of::<u32>()..)?.split_first()?;
+    rest.get(..=usize::from(*length))
+}
+
 /// Returns the key of a chunk of a fraud list.
 pub(crate) fn list_chunk(list: u64, chunk: u32) -> [u8; 12] {
     let mut key = [0; 12];
@@ -236,6 +251,17 @@ mod tests {
         assert_eq!(timeline_event(&key, "ann"), Some("e1".as_bytes()));
         assert_eq!(timeline_order(&key, "ann").map(<[u8]>::len), Some(10));
         assert_eq!(timeline_event(&[1, 2], "ann"), None);
+    }
+
+    #[test]
+    fn a_key_names_its_client_and_lies_before_the_end_of_it() {
+        for name in ["a", "ann", &"x".repeat(256)] {
+            let key = timeline(name, PartyRole::Withdrawer, i64::MAX / 1_000_000, "~");
+            assert_eq!(client_of(&key), Some(name.as_bytes()));
+            assert!(key < end_of_client(name), "{name}");
+        }
+        assert_eq!(client_of(b"hash\x03ann"), None, "an id that is cut");
+        assert_eq!(client_of(b"hash"), None);
     }
 
     #[test]

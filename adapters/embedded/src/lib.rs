@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adjacency_store;
+mod clients;
 mod config;
 mod connect;
 mod error;

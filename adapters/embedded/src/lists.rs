@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fjall::{Readable, Snapshot};
 use mini_platform_core::domain::{ListInfo, ListVersion, MatchMode};
 use mini_platform_core::matching::{FraudIndex, FraudIndexBuilder};
 use mini_platform_core::port::KEPT_VERSIONS;
@@ -30,9 +31,9 @@ impl Lists {
         self.record.newest.as_ref().filter(|newest| version <= *newest)
     }
 
-    /// Returns the kept list of a version.
-    pub(crate) fn find(&self, version: &ListVersion) -> Option<&KeptList> {
-        self.record.kept.iter().find(|list| list.info.version == *version)
+    /// Returns the index of a version if that is the one in force.
+    pub(crate) fn index_of(&self, version: &ListVersion) -> Option<&Arc<FraudIndex>> {
+        self.index.as_ref().filter(|_| self.in_force().is_some_and(|info| info.version == *version))
     }
 
     /// Returns the state after a new list, and the lists that are no longer kept.
@@ -55,11 +56,31 @@ impl Lists {
     }
 }
 
+/// Reads the kept list of a version and makes its index; `None` when the version is not kept.
+///
+/// Reads one state of the store, so that a list is there as a whole or not at all, whatever is dropped meanwhile.
+pub(crate) fn load(
+    store: &Store,
+    version: &ListVersion,
+    mode: MatchMode,
+) -> Result<Option<(KeptList, FraudIndex)>, Failure> {
+    let snapshot = store.snapshot();
+    let kept = store.read_lists(&snapshot)?.kept;
+    let Some(list) = kept.into_iter().find(|list| list.info.version == *version) else { return Ok(None) };
+    let index = load_index(store, &snapshot, &list, mode)?;
+    Ok(Some((list, index)))
+}
+
 /// Reads a kept list and makes its index.
-pub(crate) fn load_index(store: &Store, list: &KeptList, mode: MatchMode) -> Result<FraudIndex, Failure> {
+pub(crate) fn load_index(
+    store: &Store,
+    snapshot: &Snapshot,
+    list: &KeptList,
+    mode: MatchMode,
+) -> Result<FraudIndex, Failure> {
     let mut builder = FraudIndexBuilder::new(mode);
     for number in 0..list.chunks {
-        let chunk = store.lists.get(key::list_chunk(list.number, number))?;
+        let chunk = snapshot.get(&store.lists, key::list_chunk(list.number, number))?;
         let missing = BadRecord { keyspace: "lists", reason: "a chunk of a list is missing" };
         for entry in record::read_chunk(&chunk.ok_or(missing)?)? {
             push(&mut builder, &entry)?;

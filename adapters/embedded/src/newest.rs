@@ -3,7 +3,8 @@
 //! A link keeps its latest time, so writing one means to read it first, and three in four reads of the writer
 //! would be these. But events mostly come in the order of their times. When an edge is later than every edge
 //! that was ever linked under any key of its bucket, it is later than what its own key holds, if that holds
-//! anything, and can be written unread.
+//! anything, and can be written unread. A link that is removed takes nothing back here: a time that was once linked
+//! is still as late as what its key may hold.
 
 use std::hash::BuildHasher;
 

@@ -82,10 +82,6 @@ pub(crate) fn write_event(event: &Event, recorded_at: Timestamp, out: &mut Vec<u
             branch: branch.as_str(),
             operation: *operation,
         },
-        other => {
-            debug_assert!(false, "no form for {other:?}");
-            return;
-        }
     };
     let record = EventRecord {
         details,

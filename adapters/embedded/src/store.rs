@@ -4,10 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use fjall::config::FilterPolicy;
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{
+    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot,
+};
 
 use mini_platform_core::domain::Timestamp;
 
+use crate::clients;
 use crate::config::EmbeddedConfig;
 use crate::error::{Failure, OpenError};
 use crate::folder::Folder;
@@ -15,14 +18,17 @@ use crate::key;
 use crate::record::{self, ListsRecord};
 
 /// The form of the whole database, kept in it.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// The form without the keyspace `clients`, which is added when it is met.
+const FORMAT_WITHOUT_CLIENTS: u8 = 1;
 const FORMAT_KEY: &str = "format";
 const LISTS_KEY: &str = "lists";
 const NEWEST_LINK_KEY: &str = "newest link";
 
 /// How much a keyspace gathers in memory before it writes a table, in bytes.
 ///
-/// Up to [`MAX_SEALED`] + 1 of them are in memory for each of the three large keyspaces.
+/// Up to [`MAX_SEALED`] + 1 of them are in memory for each of the four large keyspaces.
 const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The least that is worth a table when nobody writes.
@@ -41,6 +47,9 @@ const ENGINE_THREADS: usize = 1;
 /// at 4, in steps of 100 ms and without looking whether its thread is still alive.
 const MAX_SEALED: usize = 3;
 
+/// How many clients are written down at once when a folder gets the keyspace `clients`.
+const CLIENTS_PER_COMMIT: usize = 10_000;
+
 /// How long to wait between two looks at the engine's work.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -49,6 +58,7 @@ pub(crate) struct Store {
     pub(crate) events: Keyspace,
     pub(crate) timeline: Keyspace,
     pub(crate) links: Keyspace,
+    pub(crate) clients: Keyspace,
     pub(crate) lists: Keyspace,
     meta: Keyspace,
     db: Database,
@@ -76,6 +86,7 @@ impl Store {
             events: db.keyspace("events", || options(MEMTABLE_BYTES))?,
             timeline: db.keyspace("timeline", || ranges_only(MEMTABLE_BYTES))?,
             links: db.keyspace("links", || options(MEMTABLE_BYTES))?,
+            clients: db.keyspace("clients", || ranges_only(MEMTABLE_BYTES))?,
             lists: db.keyspace("lists", || ranges_only(SMALL_MEMTABLE_BYTES))?,
             meta: db.keyspace("meta", || ranges_only(SMALL_MEMTABLE_BYTES))?,
             db,
@@ -88,6 +99,9 @@ impl Store {
         let failed = |error| OpenError::of(dir(), Failure::from(error));
         match self.meta.get(FORMAT_KEY).map_err(failed)?.as_deref() {
             Some([FORMAT]) => Ok(()),
+            Some([FORMAT_WITHOUT_CLIENTS]) => {
+                self.add_clients().map_err(|failure| OpenError::of(dir(), failure))
+            }
             Some(other) => {
                 let found = other.first().copied().unwrap_or_default();
                 Err(OpenError::Format { dir: dir(), found, expected: FORMAT })
@@ -100,19 +114,39 @@ impl Store {
         }
     }
 
+    /// Writes down which clients there are. What is cut short is done again at the next start.
+    fn add_clients(&self) -> Result<(), Failure> {
+        tracing::info!("the index of clients is made, once");
+        let snapshot = self.snapshot();
+        let mut clients = clients::by_key(&snapshot, &self.timeline, None);
+        loop {
+            self.wait_for_room()?;
+            let mut batch = self.batch(CLIENTS_PER_COMMIT);
+            for client in clients.by_ref().take(CLIENTS_PER_COMMIT) {
+                batch.insert(&self.clients, client?.as_str(), []);
+            }
+            if batch.is_empty() {
+                batch.insert(&self.meta, FORMAT_KEY, [FORMAT]);
+                return Ok(batch.commit()?);
+            }
+            batch.commit()?;
+            self.seal_full_memtables()?;
+        }
+    }
+
     /// Starts a batch that is durable when its commit answers.
     pub(crate) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
         OwnedWriteBatch::with_capacity(self.db.clone(), capacity).durability(Some(PersistMode::SyncData))
     }
 
     /// Returns a view that later writes do not change.
-    pub(crate) fn snapshot(&self) -> fjall::Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.db.snapshot()
     }
 
     /// Reads which fraud lists there are.
-    pub(crate) fn read_lists(&self) -> Result<ListsRecord, Failure> {
-        match self.meta.get(LISTS_KEY)? {
+    pub(crate) fn read_lists(&self, snapshot: &Snapshot) -> Result<ListsRecord, Failure> {
+        match snapshot.get(&self.meta, LISTS_KEY)? {
             Some(bytes) => Ok(record::read_lists(&bytes)?),
             None => Ok(ListsRecord::default()),
         }
@@ -158,8 +192,8 @@ impl Store {
         Ok(batch.commit()?)
     }
 
-    fn keyspaces(&self) -> [&Keyspace; 5] {
-        [&self.events, &self.timeline, &self.links, &self.lists, &self.meta]
+    fn keyspaces(&self) -> [&Keyspace; 6] {
+        [&self.events, &self.timeline, &self.links, &self.clients, &self.lists, &self.meta]
     }
 
     /// Waits until the engine has room for a batch.
@@ -184,7 +218,7 @@ impl Store {
     }
 
     fn seal_memtables(&self, least_bytes: u64) -> fjall::Result<()> {
-        for keyspace in [&self.events, &self.timeline, &self.links] {
+        for keyspace in [&self.events, &self.timeline, &self.links, &self.clients] {
             if keyspace.tree.active_memtable().size() >= least_bytes {
                 keyspace.rotate_memtable()?;
             }

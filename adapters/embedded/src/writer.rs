@@ -21,6 +21,7 @@ use fjall::OwnedWriteBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::adjacency_store::LinkJob;
+use crate::clients::KnownClients;
 use crate::error::Failure;
 use crate::event_store::AppendJob;
 use crate::fraud_registry::ListJob;
@@ -40,7 +41,7 @@ const MAX_GROUP_WEIGHT: usize = 4096;
 /// How long nobody must have written before memtables become tables early.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// The most items that an event (its record and two timeline entries) or an edge becomes.
+/// The items that an event (its record and two timeline entries) or an edge becomes, but for clients that are new.
 const ITEMS_PER_WEIGHT: usize = 3;
 
 /// Where the answer of a job goes.
@@ -50,6 +51,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 pub(crate) enum Job {
     Append(AppendJob),
     Link(LinkJob),
+    Unlink(LinkJob),
     /// Ends a group, so that a group has one at most.
     List(ListJob),
     /// Only wakes the writer, which then sees that it is to stop.
@@ -60,7 +62,7 @@ impl Job {
     fn weight(&self) -> usize {
         match self {
             Self::Append(job) => job.weight(),
-            Self::Link(job) => job.weight(),
+            Self::Link(job) | Self::Unlink(job) => job.weight(),
             Self::List(_) => 1,
             Self::Wake => 0,
         }
@@ -91,6 +93,7 @@ pub(crate) struct Writer {
     /// What the group that is being committed writes.
     before: Pending,
     newest: NewestLinks,
+    known: KnownClients,
 }
 
 impl Writer {
@@ -101,7 +104,8 @@ impl Writer {
         stop: Arc<AtomicBool>,
         newest: NewestLinks,
     ) -> Self {
-        Self { store, jobs, lists, stop, before: Pending::default(), newest }
+        let (before, known) = (Pending::default(), KnownClients::default());
+        Self { store, jobs, lists, stop, before, newest, known }
     }
 
     /// Starts both threads. They end when told to stop, after they finished what is queued and wrote everything
@@ -148,7 +152,7 @@ impl Writer {
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
             let decision = group.decide(&job);
-            answers.push(decision.write(job, &self.store, &mut batch));
+            answers.push(decision.write(job, &self.store, &mut self.known, &mut batch));
         }
         self.before = group.finish(&mut batch);
         Decided { batch, answers, lists: self.before.lists() }

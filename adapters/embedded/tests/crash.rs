@@ -10,11 +10,12 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use futures_util::{StreamExt, stream};
 use mini_platform_core::domain::{
-    Edge, Event, EventFilter, EventQuery, ListEntry, MatchMode, NeighbourQuery, PageSize, Verdict,
+    ClientId, ClientQuery, Edge, Event, EventFilter, EventQuery, ListEntry, MatchMode, NeighbourQuery,
+    PageSize, Verdict,
 };
 use mini_platform_core::port::{AdjacencyStore, EventStore, FraudList, FraudRegistry};
 use mini_platform_core::testkit::{at, batch, client, deposit, fraud_list, list_version, transfer};
-use mini_platform_embedded::{Embedded, EmbeddedConfig, OpenError};
+use mini_platform_embedded::{Embedded, EmbeddedConfig, EmbeddedEventStore, OpenError};
 
 /// Tells a child its folder.
 const FOLDER: &str = "MP_TEST_CHILD_FOLDER";
@@ -95,11 +96,18 @@ fn edges_of(number: u64) -> Vec<Edge> {
         .collect()
 }
 
+/// The edges of a batch that are removed again: those of its last event.
+fn removed_of(number: u64) -> Vec<Edge> {
+    let last = events_of(number).pop().unwrap();
+    Edge::implied_by(&last, last.occurred_at().timestamp()).collect()
+}
+
 async fn append_and_link(embedded: &Embedded, task: u64, start: u64) {
     let (events, links) = (embedded.event_store(), embedded.adjacency());
     for number in (start + task..).step_by(usize::try_from(TASKS).unwrap()) {
         events.append(&batch(events_of(number)), at(0)).await.unwrap();
         links.link(&edges_of(number)).await.unwrap();
+        links.unlink(&removed_of(number)).await.unwrap();
         say(&number.to_string());
     }
 }
@@ -156,16 +164,28 @@ async fn check(embedded: &Embedded, number: u64) {
         let page = store.query(&EventQuery::new(ann.clone(), filter).with_size(size)).await.unwrap();
         assert_eq!(page.items.len(), expected, "the timeline has every event once");
     }
+    for (_, client) in events.iter().flat_map(Event::parties) {
+        assert!(is_listed(&store, client).await, "every client of an acknowledged event is listed");
+    }
     let fresh = memory_links(number).await;
     let query = NeighbourQuery::new(ann).with_size(size);
     assert_eq!(links.interactions(&query).await.unwrap(), fresh.interactions(&query).await.unwrap());
     assert_eq!(links.branches(&query).await.unwrap(), fresh.branches(&query).await.unwrap());
 }
 
+/// Whether a client is the one that follows what is just below its id.
+async fn is_listed(store: &EmbeddedEventStore, client: &ClientId) -> bool {
+    let below = &client.as_str()[..client.as_str().len() - 1];
+    let query = ClientQuery::default().with_size(PageSize::new(1000).unwrap());
+    let query = query.with_token(&ClientQuery::default().token_after(below)).unwrap();
+    store.clients(&query).await.unwrap().items.contains(client)
+}
+
 /// What the links of a batch ought to be.
 async fn memory_links(number: u64) -> impl AdjacencyStore {
     let memory = mini_platform_core::memory::MemoryAdjacencyStore::default();
     memory.link(&edges_of(number)).await.unwrap();
+    memory.unlink(&removed_of(number)).await.unwrap();
     memory
 }
 

@@ -8,12 +8,13 @@ use std::path::Path;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use futures_util::{StreamExt, stream};
 use mini_platform_core::domain::{
-    AppendOutcome, Edge, EventFilter, EventQuery, ListEntry, MatchMode, NeighbourQuery, Side, Verdict,
+    AppendOutcome, ClientQuery, Edge, EventFilter, EventQuery, Interaction, ListEntry, MatchMode,
+    NeighbourQuery, PageSize, Side, Verdict,
 };
 use mini_platform_core::error::{FaultKind, RegistryError, SourceError, StoreError};
 use mini_platform_core::port::{AdjacencyStore, EventStore, FraudList, FraudRegistry, ReplaceOutcome};
 use mini_platform_core::testkit::{
-    at, batch, client, deposit, fraud_list, id, list_version, transfer, withdrawal,
+    at, batch, branch, client, deposit, fraud_list, id, list_version, transfer, withdrawal,
 };
 use mini_platform_embedded::{Embedded, EmbeddedConfig, EmbeddedFraudRegistry, OpenError};
 
@@ -311,7 +312,117 @@ async fn a_damaged_fraud_list_is_reported_when_it_is_loaded() {
 async fn data_of_another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    tamper(dir.path(), "meta", |meta, batch| batch.insert(meta, "format", [2]));
+    tamper(dir.path(), "meta", |meta, batch| batch.insert(meta, "format", [3]));
     let refused = Embedded::open(&EmbeddedConfig::new(dir.path())).unwrap_err();
-    assert!(matches!(refused, OpenError::Format { found: 2, expected: 1, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Format { found: 3, expected: 2, .. }), "{refused:?}");
+}
+
+async fn clients_with_events(embedded: &Embedded) -> Vec<String> {
+    let query = ClientQuery::default().with_size(PageSize::new(1000).unwrap());
+    let page = embedded.event_store().clients(&query).await.unwrap();
+    page.items.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn data_of_the_first_format_gets_its_clients_when_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = open(dir.path());
+    let events =
+        [transfer("a", "ann", "Zoë 🦀", 1), transfer("b", "ann", "bob", 2), deposit("c", "eve", "x", 3)];
+    embedded.event_store().append(&batch(events), at(9)).await.unwrap();
+    let expected = clients_with_events(&embedded).await;
+    assert_eq!(expected, ["Zoë 🦀", "ann", "bob", "eve"]);
+    embedded.close().await;
+    tamper(dir.path(), "clients", |clients, batch| {
+        clients.iter().for_each(|client| batch.remove(clients, client.key().unwrap()));
+    });
+    tamper(dir.path(), "meta", |meta, batch| batch.insert(meta, "format", [1]));
+    for _ in 0..2 {
+        let embedded = open(dir.path());
+        assert_eq!(clients_with_events(&embedded).await, expected);
+        embedded.close().await;
+        tamper(dir.path(), "meta", |meta, _| {
+            assert_eq!(meta.get("format").unwrap().as_deref(), Some([2].as_slice()), "it is done once");
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_removed_link_stays_so_across_restarts_and_may_come_back_with_an_older_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let edge = |seconds| {
+        let (client, counterparty) = (client("ann"), client("bob"));
+        [Edge::Interaction { client, counterparty, side: Side::Sent, at: at(seconds) }]
+    };
+    let found = async |embedded: &Embedded| {
+        let page = embedded.adjacency().interactions(&NeighbourQuery::new(client("ann"))).await.unwrap();
+        page.items.first().map(Interaction::last_at)
+    };
+    let embedded = open(dir.path());
+    embedded.adjacency().link(&edge(7)).await.unwrap();
+    embedded.adjacency().unlink(&edge(7)).await.unwrap();
+    drop(embedded);
+    let embedded = open(dir.path());
+    assert_eq!(found(&embedded).await, None);
+    assert!(embedded.adjacency().clients(&ClientQuery::default()).await.unwrap().items.is_empty());
+    embedded.adjacency().link(&edge(3)).await.unwrap();
+    drop(embedded);
+    let embedded = open(dir.path());
+    assert_eq!(found(&embedded).await, Some(at(3)));
+    embedded.adjacency().unlink(&edge(7)).await.unwrap();
+    assert_eq!(found(&embedded).await, Some(at(3)), "the store knows the link's own time");
+    embedded.adjacency().unlink(&edge(3)).await.unwrap();
+    assert_eq!(found(&embedded).await, None);
+}
+
+#[tokio::test]
+async fn more_edges_than_fit_in_one_job_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = open(dir.path());
+    let edge = |n: i64| Edge::Branch { client: client("ann"), branch: branch(&format!("b{n}")), at: at(1) };
+    let edges: Vec<Edge> = (0..10_000).map(edge).collect();
+    embedded.adjacency().link(&edges).await.unwrap();
+    embedded.adjacency().unlink(&edges).await.unwrap();
+    let left = embedded.adjacency().branches(&NeighbourQuery::new(client("ann"))).await.unwrap();
+    assert!(left.items.is_empty());
+}
+
+#[tokio::test]
+async fn entries_of_every_kept_version_are_read_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = open(dir.path());
+    for published_at in 1..=3 {
+        let names = ["Both", &format!("bad {published_at}"), "BOTH"];
+        registry(&embedded).replace(fraud_list(published_at, &names)).await.unwrap();
+    }
+    embedded.close().await;
+    let embedded = open(dir.path());
+    let lists = registry(&embedded);
+    for published_at in 1..=3 {
+        let chunks = lists.entries(&list_version(published_at)).await.unwrap();
+        let entries: Vec<_> = chunks.map(Result::unwrap).collect().await;
+        let mut names: Vec<String> = entries.concat().iter().map(|entry| entry.as_str().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["Both".to_owned(), format!("bad {published_at}")]);
+    }
+    drop((lists, embedded));
+    tamper(dir.path(), "lists", |lists, batch| {
+        let first_of_version_1 = lists.iter().next().unwrap().key().unwrap();
+        batch.remove(lists, first_of_version_1);
+    });
+    let damaged = registry(&open(dir.path())).entries(&list_version(1)).await.err().unwrap();
+    let RegistryError::Fault(fault) = &damaged else { panic!("a fault: {damaged:?}") };
+    assert_eq!(fault.kind(), FaultKind::Corrupt, "a list of which a chunk is missing is never read short");
+}
+
+#[tokio::test]
+async fn a_key_without_a_client_is_a_corrupt_fault_for_whoever_lists_clients() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    tamper(dir.path(), "clients", |clients, batch| batch.insert(clients, [0xff], []));
+    tamper(dir.path(), "links", |links, batch| batch.insert(links, b"hash\x09short", []));
+    let embedded = open(dir.path());
+    let query = ClientQuery::default();
+    assert_eq!(fault_kind(&embedded.event_store().clients(&query).await.unwrap_err()), FaultKind::Corrupt);
+    assert_eq!(fault_kind(&embedded.adjacency().clients(&query).await.unwrap_err()), FaultKind::Corrupt);
 }

@@ -46,7 +46,6 @@ impl OperationType {
 
 /// What sets the two kinds of event apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum EventDetails {
     /// A transfer from one client to another.
     Transaction {

@@ -23,6 +23,6 @@ pub use list::{Etag, InvalidListVersion, ListEntry, ListInfo, ListVersion, MAX_E
 pub use money::{Amount, Currency, InvalidMoney};
 pub use outcome::{AppendOutcome, IngestOutcome, Outcome};
 pub use page::{InvalidPage, MAX_PAGE_SIZE, Page, PageSize, PageToken};
-pub use query::{EventFilter, EventPosition, EventQuery, NeighbourQuery, TimeRange};
+pub use query::{ClientQuery, EventFilter, EventPosition, EventQuery, NeighbourQuery, TimeRange};
 pub use screening::{EventScreening, MatchMode, Screening, Verdict};
 pub use time::{InvalidTimestamp, Timestamp};

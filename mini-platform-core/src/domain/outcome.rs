@@ -19,7 +19,6 @@ pub enum AppendOutcome {
 
 /// What became of an event that a worker finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Outcome {
     /// Clear, and durable in the event store.
     Stored,

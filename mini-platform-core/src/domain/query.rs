@@ -240,6 +240,56 @@ impl NeighbourQuery {
     }
 }
 
+/// A query for all clients that a store knows, for checks of the whole store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientQuery {
+    size: PageSize,
+    after: Option<String>,
+}
+
+impl ClientQuery {
+    /// Sets how many clients one page holds at most.
+    #[must_use]
+    pub fn with_size(mut self, size: PageSize) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Continues behind a page.
+    ///
+    /// # Errors
+    /// The token is none that a query for clients answered.
+    pub fn with_token(mut self, token: &PageToken) -> Result<Self, InvalidPage> {
+        let position = token.open(Self::fingerprint())?;
+        self.after = Some(String::from_utf8(position).map_err(|_| InvalidPage::Token)?);
+        Ok(self)
+    }
+
+    /// Returns how many clients one page holds at most.
+    #[must_use]
+    pub fn size(&self) -> PageSize {
+        self.size
+    }
+
+    /// Returns the position behind which to go on, as the store gave it to [`ClientQuery::token_after`].
+    #[must_use]
+    pub fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
+    /// Makes the token of the page that ends at a position: a client's id, or what else the store goes by.
+    #[must_use]
+    pub fn token_after(&self, position: &str) -> PageToken {
+        PageToken::seal(Self::fingerprint(), position.as_bytes())
+    }
+
+    fn fingerprint() -> u64 {
+        let mut hasher = fnv::FnvHasher::default();
+        hasher.write(b"clients");
+        hasher.finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

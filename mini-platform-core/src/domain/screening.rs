@@ -35,7 +35,6 @@ pub struct Screening {
 
 /// What screening says of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum EventScreening {
     /// The event has no subject, so nothing was compared.
     None {

@@ -55,6 +55,12 @@ impl FraudIndex {
         Screening { version: version.clone(), verdicts: subjects.iter().map(verdict).collect() }
     }
 
+    /// Returns the entries, as their publisher wrote them, from a place on in the order they came.
+    pub fn entries_from(&self, place: usize) -> impl Iterator<Item = ListEntry> + '_ {
+        let slots = self.slots.get(place..).unwrap_or_default();
+        slots.iter().filter_map(|slot| ListEntry::new(self.name(*slot)).ok())
+    }
+
     /// Returns how many different names are in the index.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::lock;
+use super::{lock, page_of_clients};
 use crate::domain::{
-    BranchId, BranchLink, ClientId, Edge, Interaction, NeighbourQuery, Page, Side, Timestamp,
+    BranchId, BranchLink, ClientId, ClientQuery, Edge, Interaction, NeighbourQuery, Page, Side, Timestamp,
 };
 use crate::error::StoreError;
 use crate::port::AdjacencyStore;
@@ -51,6 +51,32 @@ fn link(state: &mut HashMap<ClientId, Links, RandomState>, edge: &Edge) {
     }
 }
 
+/// Removes a link that holds exactly the edge's time.
+fn unlink(state: &mut HashMap<ClientId, Links, RandomState>, edge: &Edge) {
+    match edge {
+        Edge::Interaction { client, counterparty, side, at } => {
+            let Some(links) = state.get_mut(client) else { return };
+            let Some(times) = links.interactions.get_mut(counterparty) else { return };
+            let last = match side {
+                Side::Sent => &mut times.sent_at,
+                Side::Received => &mut times.received_at,
+            };
+            if *last == Some(*at) {
+                *last = None;
+            }
+            if times.sent_at.max(times.received_at).is_none() {
+                links.interactions.remove(counterparty);
+            }
+        }
+        Edge::Branch { client, branch, at } => {
+            let Some(links) = state.get_mut(client) else { return };
+            if links.branches.get(branch) == Some(at) {
+                links.branches.remove(branch);
+            }
+        }
+    }
+}
+
 /// Returns the neighbours behind the query's position: one more than fits on the page, to see whether there is
 /// another page.
 fn behind<'a, K: Ord + std::str::FromStr, V>(
@@ -67,6 +93,12 @@ impl AdjacencyStore for MemoryAdjacencyStore {
     async fn link(&self, edges: &[Edge]) -> Result<(), StoreError> {
         let mut state = lock(&self.state);
         edges.iter().for_each(|edge| link(&mut state, edge));
+        Ok(())
+    }
+
+    async fn unlink(&self, edges: &[Edge]) -> Result<(), StoreError> {
+        let mut state = lock(&self.state);
+        edges.iter().for_each(|edge| unlink(&mut state, edge));
         Ok(())
     }
 
@@ -90,5 +122,12 @@ impl AdjacencyStore for MemoryAdjacencyStore {
             .map(|(branch, last_at)| BranchLink { branch: branch.clone(), last_at: *last_at })
             .collect();
         Ok(Page::cut(items, query.size(), |last| query.token_after(last.branch.as_str())))
+    }
+
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+        let state = lock(&self.state);
+        let linked = |links: &Links| !links.interactions.is_empty() || !links.branches.is_empty();
+        let clients = state.iter().filter(|(_, links)| linked(links)).map(|(client, _)| client);
+        Ok(page_of_clients(clients, query))
     }
 }

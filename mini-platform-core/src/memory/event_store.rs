@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
-use super::lock;
+use super::{lock, page_of_clients};
 use crate::domain::{
-    AppendOutcome, ClientId, Event, EventBatch, EventId, EventPosition, EventQuery, Page, PartyRole,
-    StoredEvent, Timestamp,
+    AppendOutcome, ClientId, ClientQuery, Event, EventBatch, EventId, EventPosition, EventQuery, Page,
+    PartyRole, StoredEvent, Timestamp,
 };
 use crate::error::StoreError;
 use crate::port::EventStore;
@@ -129,5 +129,9 @@ impl EventStore for MemoryEventStore {
 
     async fn query(&self, query: &EventQuery) -> Result<Page<StoredEvent>, StoreError> {
         Ok(lock(&self.state).query(query))
+    }
+
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+        Ok(page_of_clients(lock(&self.state).timelines.keys(), query))
     }
 }

@@ -4,13 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 
 use super::lock;
 use crate::domain::{ClientId, ListEntry, ListInfo, ListVersion, MatchMode, Screening};
 use crate::error::{Fault, FaultKind, RegistryError};
 use crate::matching::{FraudIndex, FraudIndexBuilder};
-use crate::port::{Clock, FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome, SystemClock};
+use crate::port::{Clock, EntryStream, FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome, SystemClock};
+
+/// How many entries are read back at once.
+const CHUNK: usize = 1024;
 
 /// A [`FraudRegistry`] in memory. Readers never wait for a replacement.
 pub struct MemoryFraudRegistry {
@@ -119,5 +122,14 @@ impl FraudRegistry for MemoryFraudRegistry {
         let kept = kept.ok_or_else(|| RegistryError::UnknownVersion(version.clone()))?;
         self.in_force.store(Some(Arc::clone(kept)));
         Ok(kept.info.clone())
+    }
+
+    async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
+        let history = lock(&self.history);
+        let kept = history.kept.iter().find(|kept| kept.info.version == *version).cloned();
+        let kept = kept.ok_or_else(|| RegistryError::UnknownVersion(version.clone()))?;
+        Ok(stream::iter((0..kept.index.len()).step_by(CHUNK))
+            .map(move |place| Ok(kept.index.entries_from(place).take(CHUNK).collect()))
+            .boxed())
     }
 }

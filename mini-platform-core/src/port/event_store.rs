@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 
-use crate::domain::{AppendOutcome, EventBatch, EventId, EventQuery, Page, StoredEvent, Timestamp};
+use crate::domain::{
+    AppendOutcome, ClientId, ClientQuery, EventBatch, EventId, EventQuery, Page, StoredEvent, Timestamp,
+};
 use crate::error::StoreError;
 
 /// Keeps events, each once, and gives them back by id or by client.
@@ -23,6 +25,8 @@ use crate::error::StoreError;
 ///   page was asked for, once, whatever is appended meanwhile. The last page has no token.
 /// - **ES-9** A range holds its start and not its end.
 /// - **ES-10** Ids are compared byte by byte; one client's events never show up under another's name.
+/// - **ES-11** `clients` answers every client that is a party to a stored event, once, in ascending byte order.
+///   Pages, followed by their tokens, hold every client that had an event before the first page was asked for.
 ///
 /// Cancelling `append` (dropping its future) may still apply it; cancelling a read has no effect.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -40,4 +44,7 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Returns one page of a client's events; empty for a client that has none.
     async fn query(&self, query: &EventQuery) -> Result<Page<StoredEvent>, StoreError>;
+
+    /// Returns one page of the clients that have events: what a check of the whole store starts from.
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError>;
 }

@@ -29,6 +29,9 @@ impl fmt::Debug for FraudList {
     }
 }
 
+/// The entries of a list that a registry holds, in chunks. An `Err` item ends it: the list is not whole.
+pub type EntryStream = BoxStream<'static, Result<Vec<ListEntry>, RegistryError>>;
+
 /// What became of a replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,6 +61,8 @@ pub enum ReplaceOutcome {
 /// - **FR-8** The last [`KEPT_VERSIONS`] versions are kept and answered by `history`, newest publication first.
 /// - **FR-9** `rollback` puts a kept version back in force; one that is not kept is `UnknownVersion`.
 /// - **FR-10** Entries that are equal under the match mode count once.
+/// - **FR-11** `entries` streams every counted entry of a kept version once, as its publisher wrote it, in any
+///   order. When the version is trimmed meanwhile the stream ends with an `Err`, never short without one.
 ///
 /// Cancelling `replace` or `rollback` leaves the old list or the new one, whole.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -77,4 +82,7 @@ pub trait FraudRegistry: Send + Sync + 'static {
 
     /// Puts a kept version back in force.
     async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError>;
+
+    /// Opens the entries of a kept version, or answers `UnknownVersion`.
+    async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError>;
 }

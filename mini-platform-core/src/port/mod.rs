@@ -5,7 +5,7 @@
 //! 2. implement the ports that the backend can serve, clause by clause (ES-1, AS-1, …);
 //! 3. map the driver's errors to [`Fault`](crate::error::Fault) in one table;
 //! 4. run the conformance suite of each port on the real backend (feature `testkit`);
-//! 5. wire it into the programs, in `bins/src/backend.rs`.
+//! 5. wire it into the programs, in `bins/src/backend`.
 //!
 //! Every port works on whole batches and is usable as `dyn`. With the feature `mock`, each has a mock in
 //! `mini_platform_core::mock`.
@@ -20,7 +20,7 @@ mod worker_node;
 pub use adjacency_store::AdjacencyStore;
 pub use clock::{Clock, SystemClock};
 pub use event_store::EventStore;
-pub use fraud_registry::{FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome};
+pub use fraud_registry::{EntryStream, FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome};
 pub use fraud_source::{Fetched, FraudSource, RawList};
 pub use worker_node::{ClientOverview, FetchAnswer, FetchQuery, WorkerNode};
 

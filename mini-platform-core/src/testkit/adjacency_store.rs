@@ -1,7 +1,11 @@
 //! What every [`AdjacencyStore`] must do.
 
+use std::collections::BTreeSet;
+
 use super::{Fixture, at, branch, client};
-use crate::domain::{BranchLink, Direction, Edge, Interaction, NeighbourQuery, PageSize, Side, Timestamp};
+use crate::domain::{
+    BranchLink, ClientQuery, Direction, Edge, Interaction, NeighbourQuery, PageSize, Side, Timestamp,
+};
 use crate::port::AdjacencyStore;
 
 type Subject = Fixture<dyn AdjacencyStore>;
@@ -16,6 +20,10 @@ fn visit(name: &str, place: &str, seconds: i64) -> Edge {
 
 async fn link(subject: &Subject, edges: &[Edge]) {
     subject.port.link(edges).await.unwrap();
+}
+
+async fn unlink(subject: &Subject, edges: &[Edge]) {
+    subject.port.unlink(edges).await.unwrap();
 }
 
 /// Follows page tokens to the end, in pages of the given size.
@@ -42,6 +50,23 @@ pub(super) async fn all_branches(store: &dyn AdjacencyStore, name: &str, size: u
         let Some(token) = page.next else { return items };
         page = store.branches(&query.clone().with_token(&token).unwrap()).await.unwrap();
     }
+}
+
+/// More pages than any case needs, so that a token that leads back fails instead of going on for ever.
+const MAX_PAGES: usize = 10_000;
+
+/// Follows page tokens to the end. Pages may be empty, and clients may come again.
+pub(super) async fn all_clients(store: &dyn AdjacencyStore, size: u16) -> BTreeSet<String> {
+    let query = ClientQuery::default().with_size(PageSize::new(size).unwrap());
+    let mut page = store.clients(&query).await.unwrap();
+    let mut names = BTreeSet::new();
+    for _ in 0..MAX_PAGES {
+        assert!(page.items.len() <= usize::from(size), "a page holds at most what was asked for");
+        names.extend(page.items.iter().map(ToString::to_string));
+        let Some(token) = page.next else { return names };
+        page = store.clients(&query.clone().with_token(&token).unwrap()).await.unwrap();
+    }
+    panic!("the pages of clients end");
 }
 
 async fn interactions(subject: &Subject, name: &str) -> Vec<(String, Direction, Timestamp)> {
@@ -181,6 +206,151 @@ pub async fn as6_kinds_and_clients_are_apart(subject: Subject) {
     assert_eq!(branches(&subject, "ann/b").await, [("c".to_owned(), at(3))]);
 }
 
+/// AS-7: times that are not the link's, the link's, and a link that is gone or never was.
+pub async fn as7_a_link_is_removed_at_exactly_its_time(subject: Subject) {
+    let edges = |seconds| [interaction("ann", "bob", Side::Sent, seconds), visit("ann", "north", seconds)];
+    link(&subject, &edges(5)).await;
+    for other in [4, 6] {
+        unlink(&subject, &edges(other)).await;
+    }
+    assert_eq!(interactions(&subject, "ann").await, [("bob".to_owned(), Direction::Sent, at(5))]);
+    assert_eq!(branches(&subject, "ann").await, [("north".to_owned(), at(5))]);
+    for _ in 0..2 {
+        unlink(&subject, &edges(5)).await;
+        assert!(interactions(&subject, "ann").await.is_empty(), "the interaction is gone");
+        assert!(branches(&subject, "ann").await.is_empty(), "the branch is gone");
+    }
+    unlink(&subject, &[]).await;
+}
+
+/// AS-7: only the latest time of a link was kept, so that nothing is left behind it.
+pub async fn as7_a_removed_link_leaves_no_older_time(subject: Subject) {
+    for seconds in [3, 5, 4] {
+        link(&subject, &[interaction("ann", "bob", Side::Sent, seconds), visit("ann", "north", seconds)])
+            .await;
+    }
+    unlink(&subject, &[interaction("ann", "bob", Side::Sent, 5), visit("ann", "north", 5)]).await;
+    assert!(interactions(&subject, "ann").await.is_empty());
+    assert!(branches(&subject, "ann").await.is_empty());
+}
+
+/// AS-7: the link was renewed after it was read.
+pub async fn as7_a_renewed_link_stays(subject: Subject) {
+    for seconds in [5, 8] {
+        link(&subject, &[interaction("ann", "bob", Side::Sent, seconds), visit("ann", "north", seconds)])
+            .await;
+    }
+    unlink(&subject, &[interaction("ann", "bob", Side::Sent, 5), visit("ann", "north", 5)]).await;
+    assert_eq!(interactions(&subject, "ann").await, [("bob".to_owned(), Direction::Sent, at(8))]);
+    assert_eq!(branches(&subject, "ann").await, [("north".to_owned(), at(8))]);
+}
+
+/// AS-7: the sides of an interaction go one by one.
+pub async fn as7_a_side_is_removed_alone(subject: Subject) {
+    link(&subject, &[Side::Sent, Side::Received].map(|side| interaction("ann", "bob", side, 5))).await;
+    unlink(&subject, &[interaction("ann", "bob", Side::Sent, 5)]).await;
+    assert_eq!(interactions(&subject, "ann").await, [("bob".to_owned(), Direction::Received, at(5))]);
+    unlink(&subject, &[interaction("ann", "bob", Side::Received, 5)]).await;
+    assert!(interactions(&subject, "ann").await.is_empty());
+}
+
+/// AS-7: other neighbours, other kinds and other clients, all at the same time.
+pub async fn as7_other_links_stay(subject: Subject) {
+    let same = [
+        interaction("ann", "same", Side::Sent, 5),
+        interaction("ann", "same2", Side::Sent, 5),
+        visit("ann", "same", 5),
+        interaction("same", "ann", Side::Received, 5),
+        interaction("ann/same", "same", Side::Sent, 5),
+    ];
+    link(&subject, &same).await;
+    unlink(&subject, &same[..1]).await;
+    assert_eq!(interactions(&subject, "ann").await, [("same2".to_owned(), Direction::Sent, at(5))]);
+    assert_eq!(branches(&subject, "ann").await, [("same".to_owned(), at(5))]);
+    assert_eq!(interactions(&subject, "same").await, [("ann".to_owned(), Direction::Received, at(5))]);
+    assert_eq!(interactions(&subject, "ann/same").await, [("same".to_owned(), Direction::Sent, at(5))]);
+}
+
+/// AS-7: every second of many links was renewed.
+pub async fn as7_many_links_are_removed_at_once(subject: Subject) {
+    let edges = |step, seconds| -> Vec<Edge> {
+        (0..200).step_by(step).map(|n| interaction("ann", &format!("c{n:03}"), Side::Sent, seconds)).collect()
+    };
+    link(&subject, &edges(1, 5)).await;
+    link(&subject, &edges(2, 6)).await;
+    unlink(&subject, &edges(1, 5)).await;
+    let left = interactions(&subject, "ann").await;
+    assert_eq!(left.len(), 100);
+    assert!(left.iter().all(|(_, _, last_at)| *last_at == at(6)), "those that were renewed stay");
+}
+
+/// AS-7: eight links are renewed while they are removed.
+pub async fn as7_a_racing_renewal_stays(subject: Subject) {
+    let names: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    let edges = |seconds| names.iter().map(move |name| interaction("ann", name, Side::Sent, seconds));
+    link(&subject, &edges(5).collect::<Vec<_>>()).await;
+    let mut tasks = Vec::new();
+    for (old, new) in edges(5).zip(edges(6)) {
+        let (one, other) = (subject.port.clone(), subject.port.clone());
+        tasks.push(tokio::spawn(async move { one.unlink(&[old]).await.unwrap() }));
+        tasks.push(tokio::spawn(async move { other.link(&[new]).await.unwrap() }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let expected: Vec<_> = names.iter().map(|name| (name.clone(), Direction::Sent, at(6))).collect();
+    assert_eq!(interactions(&subject, "ann").await, expected, "a renewed link stays, whoever came first");
+}
+
+/// AS-7: linked again with an older time, the same and a newer one.
+pub async fn as7_a_removed_link_can_come_back(subject: Subject) {
+    for seconds in [3, 7, 9] {
+        let edges =
+            |seconds| [interaction("ann", "bob", Side::Sent, seconds), visit("ann", "north", seconds)];
+        link(&subject, &edges(7)).await;
+        unlink(&subject, &edges(7)).await;
+        link(&subject, &edges(seconds)).await;
+        assert_eq!(interactions(&subject, "ann").await, [("bob".to_owned(), Direction::Sent, at(seconds))]);
+        assert_eq!(branches(&subject, "ann").await, [("north".to_owned(), at(seconds))]);
+        unlink(&subject, &edges(seconds)).await;
+    }
+}
+
+/// AS-8: clients with interactions, with branches, with both; a neighbour by itself has no link.
+pub async fn as8_every_client_with_a_link_is_answered(subject: Subject) {
+    assert!(all_clients(&*subject.port, 10).await.is_empty(), "nobody has a link at first");
+    let (talkers, visitors) = (["á", "a b", "a/", "🦀", "%"], ["a", "aa", "Z", "á"]);
+    let edges = talkers.iter().map(|name| interaction(name, "neighbour", Side::Received, 1));
+    let edges: Vec<Edge> = edges.chain(visitors.iter().map(|name| visit(name, "north", 1))).collect();
+    link(&subject, &edges).await;
+    let expected: BTreeSet<String> = talkers.iter().chain(&visitors).map(ToString::to_string).collect();
+    for size in [1, 3, 1000] {
+        assert_eq!(all_clients(&*subject.port, size).await, expected, "pages of {size}");
+    }
+}
+
+/// AS-8: between two pages clients arrive, and those that were answered lose their links.
+pub async fn as8_pages_survive_changes(subject: Subject) {
+    let old: Vec<String> = (0..30).map(|n| format!("m{n:02}")).collect();
+    link(&subject, &old.iter().map(|name| visit(name, "north", 1)).collect::<Vec<_>>()).await;
+    let query = ClientQuery::default().with_size(PageSize::new(4).unwrap());
+    let mut seen = BTreeSet::new();
+    let mut page = subject.port.clients(&query).await.unwrap();
+    for round in 0..MAX_PAGES {
+        seen.extend(page.items.iter().map(ToString::to_string));
+        let Some(token) = page.next else { break };
+        let answered: Vec<Edge> = page.items.iter().map(|name| visit(name.as_str(), "north", 1)).collect();
+        unlink(&subject, &answered).await;
+        if round < 10 {
+            let new = ["a", "m", "z"].map(|name| visit(&format!("{name}{round}-new"), "north", 2));
+            link(&subject, &new).await;
+        }
+        page = subject.port.clients(&query.clone().with_token(&token).unwrap()).await.unwrap();
+    }
+    let missed: Vec<&String> = old.iter().filter(|name| !seen.contains(*name)).collect();
+    assert!(missed.is_empty(), "every client that was there before the first page: {missed:?}");
+}
+
 /// Lists every case of this suite once.
 #[doc(hidden)]
 #[macro_export]
@@ -197,6 +367,16 @@ macro_rules! adjacency_store_cases {
             as5_pages_survive_new_links,
             as5_the_last_page_has_no_token,
             as6_kinds_and_clients_are_apart,
+            as7_a_link_is_removed_at_exactly_its_time,
+            as7_a_removed_link_leaves_no_older_time,
+            as7_a_renewed_link_stays,
+            as7_a_side_is_removed_alone,
+            as7_other_links_stay,
+            as7_many_links_are_removed_at_once,
+            as7_a_racing_renewal_stays,
+            as7_a_removed_link_can_come_back,
+            as8_every_client_with_a_link_is_answered,
+            as8_pages_survive_changes,
         }
     };
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Fixture, at, batch, client, deposit, id, transfer, untimed_transfer, withdrawal};
-use crate::domain::{AppendOutcome, Event, EventFilter, EventQuery, PageSize, StoredEvent, TimeRange};
+use crate::domain::{
+    AppendOutcome, ClientQuery, Event, EventFilter, EventQuery, PageSize, StoredEvent, TimeRange,
+};
 use crate::port::EventStore;
 
 type Subject = Fixture<dyn EventStore>;
@@ -25,6 +27,21 @@ pub(super) async fn all_pages(store: &dyn EventStore, query: &EventQuery, size: 
         items.append(&mut page.items);
         let Some(token) = page.next else { return items };
         page = store.query(&query.clone().with_token(&token).unwrap()).await.unwrap();
+        assert!(!page.items.is_empty(), "a page behind a token holds something");
+    }
+}
+
+/// Follows page tokens to the end, in pages of the given size.
+pub(super) async fn all_clients(store: &dyn EventStore, size: u16) -> Vec<String> {
+    let query = ClientQuery::default().with_size(PageSize::new(size).unwrap());
+    let mut page = store.clients(&query).await.unwrap();
+    let mut names = Vec::new();
+    loop {
+        assert!(page.items.len() <= usize::from(size), "a page holds at most what was asked for");
+        names.extend(page.items.iter().map(ToString::to_string));
+        assert!(names.is_sorted_by(|one, next| one < next), "in byte order, and none twice: {names:?}");
+        let Some(token) = page.next else { return names };
+        page = store.clients(&query.clone().with_token(&token).unwrap()).await.unwrap();
         assert!(!page.items.is_empty(), "a page behind a token holds something");
     }
 }
@@ -248,16 +265,89 @@ pub async fn es9_ranges_are_half_open(subject: Subject) {
     }
 }
 
-/// ES-10: names that start, normalise, pad or compare alike.
-pub async fn es10_clients_that_look_alike_are_apart(subject: Subject) {
+/// Names that start, normalise, pad or compare alike.
+fn odd_names() -> Vec<String> {
     let long = "x".repeat(256);
     let names =
         ["a", "A", "aa", "a/", "a%2F", "a a", "a\u{301}", "á", "a\u{10ffff}", "ÿ", &long, &long[..255]];
-    append(&subject, names.iter().enumerate().map(|(n, name)| transfer(&format!("s{n}"), name, "zoe", 1)))
-        .await;
+    names.map(str::to_owned).to_vec()
+}
+
+fn one_transfer_each(names: &[String], receiver: &str) -> Vec<Event> {
+    let names = names.iter().enumerate();
+    names.map(|(n, name)| transfer(&format!("s{n}"), name, receiver, 1)).collect()
+}
+
+/// ES-10: names that start, normalise, pad or compare alike.
+pub async fn es10_clients_that_look_alike_are_apart(subject: Subject) {
+    let names = odd_names();
+    append(&subject, one_transfer_each(&names, "zoe")).await;
     for (n, name) in names.iter().enumerate() {
         assert_eq!(ids(&subject, name, EventFilter::Transactions).await, [format!("s{n}")], "{name}");
     }
+}
+
+/// ES-11: names of all lengths and scripts, and at first none.
+pub async fn es11_clients_come_in_byte_order(subject: Subject) {
+    let empty = subject.port.clients(&ClientQuery::default()).await.unwrap();
+    assert!(empty.items.is_empty() && empty.next.is_none(), "a store without events knows no client");
+    let mut names = odd_names();
+    append(&subject, one_transfer_each(&names, "zoe")).await;
+    names.push("zoe".to_owned());
+    names.sort();
+    assert_eq!(all_clients(&*subject.port, 1000).await, names);
+}
+
+/// ES-11: clients of one kind of event only, and of both.
+pub async fn es11_a_client_of_every_role_comes_once(subject: Subject) {
+    append(&subject, [transfer("a", "sender", "receiver", 1), transfer("b", "receiver", "both", 2)]).await;
+    append(&subject, [deposit("c", "depositor", "north", 3), withdrawal("d", "withdrawer", "north", 4)])
+        .await;
+    append(&subject, [deposit("e", "both", "north", 5), withdrawal("f", "both", "south", 6)]).await;
+    let expected = ["both", "depositor", "receiver", "sender", "withdrawer"];
+    for size in [1, 2, 1000] {
+        assert_eq!(all_clients(&*subject.port, size).await, expected, "pages of {size}");
+    }
+}
+
+/// ES-11: what is not stored has no parties.
+pub async fn es11_a_conflict_makes_no_client(subject: Subject) {
+    append(&subject, [transfer("a", "ann", "bob", 1)]).await;
+    append(&subject, [transfer("a", "eve", "bob", 1), transfer("b", "ann", "bob", 1)]).await;
+    assert_eq!(all_clients(&*subject.port, 1000).await, ["ann", "bob"]);
+}
+
+/// ES-11: pages of every size, the one that holds all included.
+pub async fn es11_pages_hold_every_client_once(subject: Subject) {
+    let names: Vec<String> = (0..40).map(|n| format!("c{n:02}")).collect();
+    // Each with several events, so that a client ends a page and does not start the next.
+    for round in 0..3 {
+        let event = |(n, name): (usize, &String)| transfer(&format!("{round}-{n}"), name, "shop", round);
+        append(&subject, names.iter().enumerate().map(event)).await;
+    }
+    let expected: Vec<&str> = names.iter().map(String::as_str).chain(["shop"]).collect();
+    for size in [1, 7, 40, 41, 1000] {
+        assert_eq!(all_clients(&*subject.port, size).await, expected, "pages of {size}");
+    }
+}
+
+/// ES-11: clients arrive between two pages, before, between and behind the others.
+pub async fn es11_pages_survive_inserts(subject: Subject) {
+    let old: Vec<String> = (0..12).map(|n| format!("m{n:02}")).collect();
+    append(&subject, one_transfer_each(&old, "m12")).await;
+    let query = ClientQuery::default().with_size(PageSize::new(3).unwrap());
+    let mut seen = Vec::new();
+    let mut page = subject.port.clients(&query).await.unwrap();
+    for round in 0.. {
+        seen.extend(page.items.iter().map(ToString::to_string));
+        let Some(token) = page.next else { break };
+        let (before, between) = (format!("a{round}"), format!("m{:02}+", 3 * round));
+        append(&subject, [transfer(&format!("n{round}"), &before, &between, 1)]).await;
+        page = subject.port.clients(&query.clone().with_token(&token).unwrap()).await.unwrap();
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "in order, and none twice: {seen:?}");
+    let found = seen.iter().filter(|name| name.starts_with('m') && name.len() == 3).count();
+    assert_eq!(found, 13, "every client that was there before the first page: {seen:?}");
 }
 
 /// Lists every case of this suite once.
@@ -282,6 +372,11 @@ macro_rules! event_store_cases {
             es8_the_last_page_has_no_token,
             es9_ranges_are_half_open,
             es10_clients_that_look_alike_are_apart,
+            es11_clients_come_in_byte_order,
+            es11_a_client_of_every_role_comes_once,
+            es11_a_conflict_makes_no_client,
+            es11_pages_hold_every_client_once,
+            es11_pages_survive_inserts,
         }
     };
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    AppendOutcome, BranchLink, ClientId, Edge, EventBatch, EventId, EventQuery, IngestOutcome, Interaction,
-    ListInfo, ListVersion, NeighbourQuery, Page, Screening, StoredEvent, Timestamp,
+    AppendOutcome, BranchLink, ClientId, ClientQuery, Edge, EventBatch, EventId, EventQuery, IngestOutcome,
+    Interaction, ListInfo, ListVersion, NeighbourQuery, Page, Screening, StoredEvent, Timestamp,
 };
 use crate::error::{Fault, FaultKind, FetchError, IngestError, RegistryError, StoreError};
 use crate::port::{
-    AdjacencyStore, EventStore, FetchAnswer, FetchQuery, FraudList, FraudRegistry, ReplaceOutcome, WorkerNode,
+    AdjacencyStore, EntryStream, EventStore, FetchAnswer, FetchQuery, FraudList, FraudRegistry,
+    ReplaceOutcome, WorkerNode,
 };
 
 /// What happens to one call.
@@ -82,6 +83,10 @@ impl<P: EventStore + ?Sized> EventStore for Faulty<P> {
     async fn query(&self, query: &EventQuery) -> Result<Page<StoredEvent>, StoreError> {
         self.call(self.inner.query(query)).await
     }
+
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+        self.call(self.inner.clients(query)).await
+    }
 }
 
 #[async_trait]
@@ -90,12 +95,20 @@ impl<P: AdjacencyStore + ?Sized> AdjacencyStore for Faulty<P> {
         self.call(self.inner.link(edges)).await
     }
 
+    async fn unlink(&self, edges: &[Edge]) -> Result<(), StoreError> {
+        self.call(self.inner.unlink(edges)).await
+    }
+
     async fn interactions(&self, query: &NeighbourQuery) -> Result<Page<Interaction>, StoreError> {
         self.call(self.inner.interactions(query)).await
     }
 
     async fn branches(&self, query: &NeighbourQuery) -> Result<Page<BranchLink>, StoreError> {
         self.call(self.inner.branches(query)).await
+    }
+
+    async fn clients(&self, query: &ClientQuery) -> Result<Page<ClientId>, StoreError> {
+        self.call(self.inner.clients(query)).await
     }
 }
 
@@ -119,6 +132,10 @@ impl<P: FraudRegistry + ?Sized> FraudRegistry for Faulty<P> {
 
     async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError> {
         self.call(self.inner.rollback(version)).await
+    }
+
+    async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
+        self.call(self.inner.entries(version)).await
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
 use super::{Fixture, client, fraud_list, list_version};
-use crate::domain::{ListEntry, ListInfo, Screening, Verdict};
+use crate::domain::{ListEntry, ListInfo, ListVersion, Screening, Verdict};
 use crate::error::{RegistryError, SourceError};
 use crate::port::{FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome};
 
@@ -189,6 +189,97 @@ pub async fn fr10_equal_entries_count_once(subject: Subject) {
     assert_eq!(info.entries, 2);
 }
 
+/// Reads the entries of a version back, in order of their texts.
+pub(super) async fn all_entries(
+    registry: &dyn FraudRegistry,
+    version: &ListVersion,
+) -> Result<Vec<String>, RegistryError> {
+    let chunks: Vec<_> = registry.entries(version).await?.try_collect().await?;
+    let mut texts: Vec<String> = chunks.concat().iter().map(|entry| entry.as_str().to_owned()).collect();
+    texts.sort();
+    Ok(texts)
+}
+
+async fn entries(subject: &Subject, published_at: i64) -> Vec<String> {
+    all_entries(&*subject.port, &list_version(published_at)).await.unwrap()
+}
+
+/// FR-11: of the list in force, of an older one, and after a rollback, as they were published.
+pub async fn fr11_entries_are_those_of_the_version(subject: Subject) {
+    replace(&subject, 1, &["old", "BOTH  Of them"]).await;
+    replace(&subject, 2, &["Straße & Söhne", "both of them", "O'Neil \"\\🦀"]).await;
+    let check = async || {
+        assert_eq!(entries(&subject, 1).await, ["BOTH  Of them", "old"]);
+        assert_eq!(entries(&subject, 2).await, ["O'Neil \"\\🦀", "Straße & Söhne", "both of them"]);
+    };
+    check().await;
+    subject.port.rollback(&list_version(1)).await.unwrap();
+    check().await;
+}
+
+/// FR-11: before the first list, a version that never was, and one that is kept no more.
+pub async fn fr11_an_unknown_version_is_refused(subject: Subject) {
+    let refused = subject.port.entries(&list_version(1)).await.err();
+    assert!(matches!(refused, Some(RegistryError::UnknownVersion(_))), "{refused:?}");
+    for published_at in 1..=i64::try_from(KEPT_VERSIONS).unwrap() + 1 {
+        replace(&subject, published_at, &["name"]).await;
+    }
+    for published_at in [1, 99] {
+        let refused = subject.port.entries(&list_version(published_at)).await.err();
+        assert!(matches!(refused, Some(RegistryError::UnknownVersion(_))), "{refused:?}");
+    }
+}
+
+/// FR-11: two spellings of one name; either is what its publisher wrote.
+pub async fn fr11_equal_entries_come_once(subject: Subject) {
+    replace(&subject, 1, &["Ann Bee", "Bob", "ANN  BEE", "Zoe"]).await;
+    let entries = entries(&subject, 1).await;
+    assert_eq!(u64::try_from(entries.len()).unwrap(), in_force(&subject).await.entries);
+    assert!(["ANN  BEE", "Ann Bee"].contains(&entries[0].as_str()), "{entries:?}");
+    assert_eq!(entries[1..], ["Bob", "Zoe"]);
+}
+
+/// Returns a list of many names, in chunks of 700.
+fn large_list(published_at: i64, names: &[String]) -> FraudList {
+    let entries: Vec<ListEntry> = names.iter().map(|name| ListEntry::new(name).unwrap()).collect();
+    let chunks: Vec<_> = entries.chunks(700).map(|chunk| Ok(chunk.to_vec())).collect();
+    let chunks = stream::iter(chunks).boxed();
+    FraudList { version: list_version(published_at), source: "test".to_owned(), chunks }
+}
+
+/// How many names a large list has: more than a backend answers at once.
+const LARGE: usize = 5_000;
+
+fn large_names() -> Vec<String> {
+    (0..LARGE).map(|n| format!("Name {n:05} of a list that is large")).collect()
+}
+
+/// FR-11: five thousand names.
+pub async fn fr11_a_large_list_is_read_whole(subject: Subject) {
+    let names = large_names();
+    subject.port.replace(large_list(1, &names)).await.unwrap();
+    let entries = entries(&subject, 1).await;
+    assert_eq!(entries.len(), LARGE);
+    assert!(entries == names, "each name comes once");
+}
+
+/// FR-11: the version is trimmed while it is read.
+pub async fn fr11_a_list_that_is_trimmed_is_never_read_short(subject: Subject) {
+    subject.port.replace(large_list(1, &large_names())).await.unwrap();
+    let mut chunks = subject.port.entries(&list_version(1)).await.unwrap();
+    let mut read = chunks.next().await.expect("the list is not empty").unwrap().len();
+    for published_at in 2..=i64::try_from(KEPT_VERSIONS).unwrap() + 1 {
+        replace(&subject, published_at, &["name"]).await;
+    }
+    while let Some(chunk) = chunks.next().await {
+        match chunk {
+            Ok(chunk) => read += chunk.len(),
+            Err(_) => return,
+        }
+    }
+    assert_eq!(read, LARGE, "a stream without an error is whole");
+}
+
 /// Lists every case of this suite once.
 #[doc(hidden)]
 #[macro_export]
@@ -207,6 +298,11 @@ macro_rules! fraud_registry_cases {
             fr9_rollback_puts_a_kept_version_in_force,
             fr9_an_unknown_version_is_refused,
             fr10_equal_entries_count_once,
+            fr11_entries_are_those_of_the_version,
+            fr11_an_unknown_version_is_refused,
+            fr11_equal_entries_come_once,
+            fr11_a_large_list_is_read_whole,
+            fr11_a_list_that_is_trimmed_is_never_read_short,
         }
     };
 }

@@ -36,6 +36,7 @@ mod faulty;
 pub mod fraud_registry;
 pub mod fraud_source;
 pub mod model;
+pub mod server;
 pub mod worker_node;
 
 use std::any::Any;
@@ -74,7 +75,34 @@ impl<P: ?Sized> Fixture<P> {
     }
 }
 
+/// What a suite runs on: a fixture, or `None` where its server is missing and the case is skipped.
+pub trait IntoFixture {
+    /// The port under test.
+    type Port: ?Sized;
+
+    /// Returns the fixture, if there is one.
+    fn into_fixture(self) -> Option<Fixture<Self::Port>>;
+}
+
+impl<P: ?Sized> IntoFixture for Fixture<P> {
+    type Port = P;
+
+    fn into_fixture(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl<P: ?Sized> IntoFixture for Option<Fixture<P>> {
+    type Port = P;
+
+    fn into_fixture(self) -> Self {
+        self
+    }
+}
+
 /// Emits one named test a case; used by the `…_conformance` macros.
+///
+/// The fixture is what implements [`IntoFixture`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! emit_conformance_tests {
@@ -84,7 +112,9 @@ macro_rules! emit_conformance_tests {
             $(
                 #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    $crate::testkit::$suite::$case($fixture.await).await;
+                    if let Some(fixture) = $crate::testkit::IntoFixture::into_fixture($fixture.await) {
+                        $crate::testkit::$suite::$case(fixture).await;
+                    }
                 }
             )+
         }

@@ -16,7 +16,7 @@ impl From<&Event> for v1::Event {
             amount_minor_units: event.amount().minor_units(),
             currency: event.currency().code().to_owned(),
             occurred_at: Some(event.occurred_at().into()),
-            details: wire_details(event.details()),
+            details: Some(event.details().into()),
         }
     }
 }
@@ -30,23 +30,19 @@ impl From<OccurredAt> for event::OccurredAt {
     }
 }
 
-/// `None` for a kind that has no wire form yet, which the receiver refuses by name.
-fn wire_details(details: &EventDetails) -> Option<event::Details> {
-    match details {
-        EventDetails::Transaction { sender, receiver } => {
-            Some(event::Details::Transaction(v1::Transaction {
+impl From<&EventDetails> for event::Details {
+    fn from(details: &EventDetails) -> Self {
+        match details {
+            EventDetails::Transaction { sender, receiver } => Self::Transaction(v1::Transaction {
                 sender: sender.as_str().to_owned(),
                 receiver: receiver.as_str().to_owned(),
-            }))
-        }
-        EventDetails::Operation { client, branch, operation } => {
-            Some(event::Details::Operation(v1::Operation {
+            }),
+            EventDetails::Operation { client, branch, operation } => Self::Operation(v1::Operation {
                 client: client.as_str().to_owned(),
                 branch: branch.as_str().to_owned(),
                 operation: v1::OperationType::from(*operation).into(),
-            }))
+            }),
         }
-        _ => None,
     }
 }
 

@@ -15,14 +15,12 @@ impl From<&IngestOutcome> for v1::EventResult {
 }
 
 impl From<Outcome> for v1::Outcome {
-    /// `Unspecified` for an outcome that has no wire form yet, which the receiver refuses by name.
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Stored => Self::Stored,
             Outcome::Duplicate => Self::Duplicate,
             Outcome::Fraudulent => Self::Fraudulent,
             Outcome::Conflict => Self::Conflict,
-            _ => Self::Unspecified,
         }
     }
 }

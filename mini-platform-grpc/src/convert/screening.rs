@@ -8,20 +8,20 @@ use crate::v1::event_screening::{Clear, Hit, NoSubject, Verdict};
 
 impl From<&EventScreening> for v1::EventScreening {
     fn from(screening: &EventScreening) -> Self {
-        Self { list_version: Some(screening.version().into()), verdict: wire_verdict(screening) }
+        Self { list_version: Some(screening.version().into()), verdict: Some(screening.into()) }
     }
 }
 
-/// `None` for a verdict that has no wire form yet, which the receiver refuses by name.
-fn wire_verdict(screening: &EventScreening) -> Option<Verdict> {
-    match screening {
-        EventScreening::None { .. } => Some(Verdict::None(NoSubject {})),
-        EventScreening::Clear { .. } => Some(Verdict::Clear(Clear {})),
-        EventScreening::Hit { party, entry, .. } => Some(Verdict::Hit(Hit {
-            party: v1::PartyRole::from(*party).into(),
-            entry: entry.as_str().to_owned(),
-        })),
-        _ => None,
+impl From<&EventScreening> for Verdict {
+    fn from(screening: &EventScreening) -> Self {
+        match screening {
+            EventScreening::None { .. } => Self::None(NoSubject {}),
+            EventScreening::Clear { .. } => Self::Clear(Clear {}),
+            EventScreening::Hit { party, entry, .. } => {
+                let (party, entry) = (v1::PartyRole::from(*party).into(), entry.as_str().to_owned());
+                Self::Hit(Hit { party, entry })
+            }
+        }
     }
 }
 
