@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod decorate;
 pub mod dispatcher;
 pub mod domain;
 pub mod error;
@@ -8,6 +9,8 @@ pub mod feeder;
 pub mod matching;
 pub mod memory;
 pub mod port;
+pub mod reconcile;
+pub mod telemetry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod worker;

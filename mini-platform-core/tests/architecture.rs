@@ -10,6 +10,9 @@ fn imports(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
         if path.is_dir() {
             found.extend(imports(&path));
             continue;
@@ -58,4 +61,19 @@ fn the_worker_knows_ports_and_never_an_adapter() {
 #[test]
 fn the_dispatcher_knows_workers_as_a_port_only() {
     assert_imports_only("dispatcher", &["domain", "error", "port"]);
+}
+
+#[test]
+fn decorators_know_ports_and_how_names_are_compared() {
+    assert_imports_only("decorate", &["domain", "error", "port", "matching", "telemetry"]);
+}
+
+#[test]
+fn reconciliation_knows_ports_and_never_an_adapter() {
+    assert_imports_only("reconcile", &["domain", "error", "port", "telemetry"]);
+}
+
+#[test]
+fn the_feeder_knows_ports_and_never_an_adapter() {
+    assert_imports_only("feeder", &["domain", "error", "port", "matching", "telemetry"]);
 }

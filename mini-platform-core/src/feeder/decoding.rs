@@ -40,6 +40,8 @@ pub(super) struct Decoding {
 
 impl Decoding {
     /// Starts to decode on the blocking pool of the present runtime; adds malformed lines to `malformed`.
+    ///
+    /// Of a source that announces more than the limit, nothing is read.
     pub(super) fn start(
         raw: RawList,
         options: &DecodeOptions,
@@ -48,6 +50,10 @@ impl Decoding {
     ) -> Self {
         let (to_thread, pieces) = mpsc::channel(WAITING);
         let (to_registry, chunks) = mpsc::channel(WAITING);
+        if let Some(too_large) = options.refuse_announced(raw.announced_bytes) {
+            let _ = to_registry.try_send(Err(source_error(too_large, &place)));
+            return Self { pump: None, chunks, thread: None };
+        }
         let options = options.clone().with_announced_bytes(raw.announced_bytes);
         let thread = tokio::task::spawn_blocking(move || {
             decode(PieceReader::new(pieces), &options, &place, &malformed, &to_registry);

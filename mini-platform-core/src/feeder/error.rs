@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ListError;
+use super::{ListError, Refusal};
 use crate::error::{RegistryError, Retry, SourceError};
 
 /// A refresh failed. Whatever the reason, the list in force stays in force.
@@ -36,6 +36,15 @@ impl RefreshError {
             Self::Source(source) => source.retry(),
             Self::Registry(source) => source.retry(),
             Self::TimedOut(_) => Retry::Backoff,
+        }
+    }
+
+    /// Returns why the list is kept out, if that is what failed.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(reason) => Some(Refusal::of_source(reason)),
+            Self::Source(_) | Self::Registry(_) | Self::TimedOut(_) => None,
         }
     }
 }

@@ -62,7 +62,7 @@ impl Guard {
         self.seen.len() as u64 >= self.required
     }
 
-    fn count(&mut self, entries: &[ListEntry]) {
+    pub(super) fn count(&mut self, entries: &[ListEntry]) {
         for entry in entries {
             if self.has_enough() {
                 return;
@@ -73,7 +73,7 @@ impl Guard {
         }
     }
 
-    fn check(&self) -> Result<(), ListShrunk> {
+    pub(super) fn check(&self) -> Result<(), ListShrunk> {
         let Self { in_force, required, .. } = *self;
         let new = self.seen.len() as u64;
         if self.has_enough() { Ok(()) } else { Err(ListShrunk { new, in_force, required }) }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Refresh, RefreshError};
+use super::{Refresh, RefreshError, Refusal};
 use crate::domain::ListVersion;
 
 /// Remembers how the last refresh ended, so that the same news is told once.
@@ -45,6 +45,7 @@ impl Journal {
 
 fn log(result: &Result<Refresh, RefreshError>, took: Duration) {
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let reason = Refusal::of(result).map(Refusal::as_str);
     match result {
         Ok(Refresh::Replaced { list, malformed }) => tracing::info!(
             list.version = %list.version,
@@ -57,9 +58,11 @@ fn log(result: &Result<Refresh, RefreshError>, took: Duration) {
         Ok(Refresh::Unchanged) => tracing::info!("the fraud list is the newest of its source"),
         Ok(Refresh::Stale { newest }) => tracing::warn!(
             list.version = %newest,
+            refusal.reason = reason,
             "the source has an older fraud list than was in force before, so it stays out until a newer one is published"
         ),
         Err(error @ RefreshError::Refused(_)) => tracing::warn!(
+            refusal.reason = reason,
             error = chain(error),
             duration_ms,
             "a new fraud list is refused, and the list in force stays"

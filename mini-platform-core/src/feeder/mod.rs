@@ -14,7 +14,10 @@ mod guard;
 mod journal;
 mod list_source;
 mod memory;
+mod meter;
+mod preview;
 mod ratio;
+mod refusal;
 mod union;
 
 #[cfg(test)]
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,15 +40,18 @@ pub use format::{
 };
 pub use guard::ListShrunk;
 pub use list_source::ListSource;
+pub use preview::{Preview, PreviewVerdict};
 pub use ratio::{InvalidRatio, Ratio};
+pub use refusal::Refusal;
 
-use crate::domain::{ListInfo, ListVersion};
+use crate::domain::{ListInfo, ListVersion, MatchMode};
 use crate::error::{Fault, FaultKind, RegistryError, SourceError};
-use crate::port::{FraudList, FraudRegistry, RawList, ReplaceOutcome};
+use crate::port::{Clock, FraudList, FraudRegistry, RawList, ReplaceOutcome, SystemClock};
 use decoding::Decoding;
 use guard::{EntryChunks, Guard, Guarded};
 use journal::Journal;
 use memory::{Held, Memory};
+use meter::Meter;
 use union::union_version;
 
 /// How long the feeder waits between two looks, unless another time is set.
@@ -100,8 +107,11 @@ pub struct Feeder {
     max_shrink: Ratio,
     interval: Duration,
     timeout: Duration,
+    jitter: Ratio,
+    rng: Rng,
     on_confirmed: Option<Box<dyn Fn() + Send + Sync>>,
     memory: Option<Memory>,
+    meter: Meter,
 }
 
 impl fmt::Debug for Feeder {
@@ -111,6 +121,7 @@ impl fmt::Debug for Feeder {
             .field("limits", &self.limits)
             .field("max_shrink", &self.max_shrink)
             .field("interval", &self.interval)
+            .field("jitter", &self.jitter)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -127,8 +138,11 @@ impl Feeder {
             max_shrink: Ratio::HALF,
             interval: DEFAULT_INTERVAL,
             timeout: DEFAULT_TIMEOUT,
+            jitter: Ratio::NOTHING,
+            rng: Rng::with_seed(0),
             on_confirmed: None,
             memory: None,
+            meter: Meter::new(Arc::new(SystemClock)),
         }
     }
 
@@ -166,6 +180,23 @@ impl Feeder {
         self
     }
 
+    /// Shortens each pause by up to a share of the interval, at random, so that several feeders do not march in step.
+    ///
+    /// The interval stays the longest pause. Give every process its own seed.
+    #[must_use]
+    pub fn with_jitter(mut self, share: Ratio, seed: u64) -> Self {
+        self.jitter = share;
+        self.rng = Rng::with_seed(seed);
+        self
+    }
+
+    /// Takes the time that metrics tell the list's age by from another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.meter = Meter::new(clock);
+        self
+    }
+
     /// Sets how long one refresh may take.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -193,10 +224,16 @@ impl Feeder {
             let started = Instant::now();
             let Some(result) = shutdown.run_until_cancelled(self.refresh()).await else { return };
             journal.note(&result, started.elapsed());
-            if shutdown.run_until_cancelled(tokio::time::sleep(self.interval)).await.is_none() {
+            let pause = self.pause();
+            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
         }
+    }
+
+    fn pause(&mut self) -> Duration {
+        let share = self.jitter.get().mul_add(-self.rng.f64(), 1.0);
+        self.interval.mul_f64(share).max(MIN_INTERVAL)
     }
 
     /// Looks at the sources once and puts their list in force if it is newer.
@@ -208,28 +245,38 @@ impl Feeder {
     /// The list is refused, or the sources or the registry failed. The list in force stays.
     #[tracing::instrument(name = "feeder.refresh", level = "debug", skip_all)]
     pub async fn refresh(&mut self) -> Result<Refresh, RefreshError> {
-        let timeout = self.timeout;
+        let (timeout, started) = (self.timeout, Instant::now());
         let result = tokio::time::timeout(timeout, self.refresh_once()).await;
-        let refresh = result.unwrap_or(Err(RefreshError::TimedOut(timeout)))?;
-        if let (Some(confirmed), Refresh::Replaced { .. } | Refresh::Unchanged) =
-            (&self.on_confirmed, &refresh)
+        let result = result.unwrap_or(Err(RefreshError::TimedOut(timeout)));
+        self.meter.note(&result, started.elapsed());
+        if let (Some(confirmed), Ok(Refresh::Replaced { .. } | Refresh::Unchanged)) =
+            (&self.on_confirmed, &result)
         {
             confirmed();
         }
-        Ok(refresh)
+        result
+    }
+
+    /// Tells what a refresh would do, without doing it: reads the sources and the list in force whole, passes the
+    /// same guards, and compares. `mode` is the registry's. Holds both lists in memory.
+    ///
+    /// # Errors
+    /// The sources or the registry failed. A list that would be refused is an answer, not an error.
+    pub async fn preview(&self, mode: MatchMode) -> Result<Preview, RefreshError> {
+        let preview = tokio::time::timeout(self.timeout, preview::preview(self, mode)).await;
+        preview.unwrap_or(Err(RefreshError::TimedOut(self.timeout)))
     }
 
     async fn refresh_once(&mut self) -> Result<Refresh, RefreshError> {
-        let (held, entries) = self.look().await?;
+        let (held, in_force) = self.look().await?;
+        let entries = in_force.as_ref().map_or(0, |list| list.entries);
+        self.meter.saw(in_force);
         let known = self.known_parts(&held);
         let Some(lists) = self.fetch(&known).await? else {
             return self.memory.as_ref().map_or(Ok(Refresh::Unchanged), Memory::repeat);
         };
-        let parts: Vec<ListVersion> = lists.iter().map(|list| list.version.clone()).collect();
-        let version = union_version(&parts).ok_or_else(|| {
-            let fault = Fault::new("feeder", "combine the versions of its sources", FaultKind::Internal);
-            RefreshError::Source(fault.into())
-        })?;
+        let parts = lists.iter().map(|list| list.version.clone()).collect();
+        let version = version_of(&lists)?;
         let result = if held.newest.as_ref() == Some(&version) {
             Ok(Refresh::Unchanged)
         } else {
@@ -241,12 +288,11 @@ impl Feeder {
         result
     }
 
-    /// Returns which versions the registry holds, and how many entries the one in force has.
-    async fn look(&self) -> Result<(Held, u64), RegistryError> {
+    /// Returns which versions the registry holds, and what it knows of the one in force.
+    async fn look(&self) -> Result<(Held, Option<ListInfo>), RegistryError> {
         let in_force = self.registry.in_force().await?;
         let newest = self.registry.history().await?.into_iter().next().map(|list| list.version);
-        let entries = in_force.as_ref().map_or(0, |list| list.entries);
-        Ok((Held { in_force: in_force.map(|list| list.version), newest }, entries))
+        Ok((Held { in_force: in_force.as_ref().map(|list| list.version.clone()), newest }, in_force))
     }
 
     /// Returns the version of each source that needs no look again; nothing when all have to be read.
@@ -286,8 +332,7 @@ impl Feeder {
         lists: Vec<RawList>,
         entries_in_force: u64,
     ) -> Result<Refresh, RefreshError> {
-        let places: Vec<String> = self.sources.iter().map(ListSource::place).collect();
-        let place = places.join(" + ");
+        let place = self.place();
         let malformed = Arc::new(AtomicU64::new(0));
         let guard = Guard::new(entries_in_force, self.max_shrink);
         let chunks = Guarded::new(self.decode(lists, &malformed), guard, place.clone()).boxed();
@@ -297,6 +342,11 @@ impl Feeder {
             }
             ReplaceOutcome::Stale { newest } => Ok(Refresh::Stale { newest }),
         }
+    }
+
+    fn place(&self) -> String {
+        let places: Vec<String> = self.sources.iter().map(ListSource::place).collect();
+        places.join(" + ")
     }
 
     /// Decodes one list after the other, each from when its turn comes.
@@ -314,4 +364,12 @@ impl Feeder {
             })
             .boxed()
     }
+}
+
+fn version_of(lists: &[RawList]) -> Result<ListVersion, RefreshError> {
+    let parts: Vec<ListVersion> = lists.iter().map(|list| list.version.clone()).collect();
+    union_version(&parts).ok_or_else(|| {
+        let fault = Fault::new("feeder", "combine the versions of its sources", FaultKind::Internal);
+        RefreshError::Source(fault.into())
+    })
 }

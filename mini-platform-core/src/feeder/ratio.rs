@@ -13,6 +13,8 @@ pub struct InvalidRatio;
 pub struct Ratio(f64);
 
 impl Ratio {
+    /// None of it.
+    pub const NOTHING: Self = Self(0.0);
     /// One in a hundred.
     pub const ONE_PERCENT: Self = Self(0.01);
     /// One in two.

@@ -1,16 +1,20 @@
 //! The feeder as a whole, on the registry in memory.
 
+mod previews;
+mod several;
+mod telling;
+
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::*;
-use crate::domain::{ClientId, Etag, MatchMode, Timestamp, Verdict as Screened};
+use crate::domain::{ClientId, Etag, Timestamp, Verdict as Screened};
 use crate::error::Retry;
 use crate::memory::MemoryFraudRegistry;
-use crate::port::SystemClock;
 use crate::port::{Fetched, FraudSource};
 
 /// What happens after the content of a source was given.
@@ -19,6 +23,8 @@ enum Tail {
     End,
     Fail,
     Hang,
+    /// Waits for a permit of the source's gate.
+    Gate,
     /// Ends a byte early.
     Cut,
 }
@@ -31,6 +37,7 @@ struct TestSource {
     opened: AtomicUsize,
     looks: AtomicUsize,
     is_down: Mutex<bool>,
+    gate: Arc<Semaphore>,
 }
 
 impl TestSource {
@@ -45,6 +52,7 @@ impl TestSource {
             opened: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
             is_down: Mutex::new(false),
+            gate: Arc::new(Semaphore::new(0)),
         })
     }
 
@@ -101,6 +109,12 @@ impl FraudSource for TestSource {
         let end = match tail {
             Tail::End | Tail::Cut => stream::empty().boxed(),
             Tail::Hang => stream::pending().boxed(),
+            Tail::Gate => {
+                let gate = Arc::clone(&self.gate);
+                stream::once(async move { gate.acquire_owned().await.unwrap().forget() })
+                    .filter_map(async |()| None)
+                    .boxed()
+            }
             Tail::Fail => {
                 let place = self.place.to_owned();
                 stream::iter([Err(SourceError::ChangedWhileReading { place })]).boxed()

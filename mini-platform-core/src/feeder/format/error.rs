@@ -69,7 +69,7 @@ pub enum ListError {
         first_line: u64,
     },
     /// The content has more bytes than the limit.
-    #[error("the unpacked list is larger than the limit of {max} bytes")]
+    #[error("the list is larger than the limit of {max} bytes")]
     TooManyBytes {
         /// The limit.
         max: u64,

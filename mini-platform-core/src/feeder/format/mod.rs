@@ -134,6 +134,12 @@ impl DecodeOptions {
         self
     }
 
+    /// Returns why a content of an announced length is not worth reading, if so.
+    pub(crate) fn refuse_announced(&self, bytes: Option<u64>) -> Option<ListError> {
+        let max = self.limits.max_bytes();
+        (bytes? > max).then_some(ListError::TooManyBytes { max })
+    }
+
     /// Sets how many bytes the source announced, before unpacking; fewer are refused as truncated.
     #[must_use]
     pub fn with_announced_bytes(mut self, announced: Option<u64>) -> Self {
