@@ -7,13 +7,15 @@ use std::time::Duration;
 use anyhow::Context;
 use mini_platform_core::Worker;
 use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, LoadBalancer, RoundRobin, WorkerId};
-use mini_platform_core::feeder::{Feeder, ListLimits, ListSource, Ratio};
+use mini_platform_core::feeder::Feeder;
 use mini_platform_core::port::{Clock, FetchAnswer, FetchQuery, SystemClock};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Backends, fraud_sources};
+use crate::backend::{Backends, Ports, fraud_sources};
 use crate::config::{Config, Policy};
+use crate::feeding;
 use crate::http::{Api, HttpServer, HttpSettings, ListFreshness};
+use crate::telemetry::Metrics;
 
 /// How often is looked whether the first fraud list is there, while somebody waits for it.
 const READY_POLL: Duration = Duration::from_millis(5);
@@ -23,8 +25,10 @@ const READY_POLL: Duration = Duration::from_millis(5);
 pub struct AllInOne {
     backends: Backends,
     dispatcher: Dispatcher,
-    feeder: Feeder,
+    /// None when a feeder elsewhere keeps the registry.
+    feeder: Option<Feeder>,
     server: HttpServer,
+    metrics: Metrics,
     stop: CancellationToken,
 }
 
@@ -33,16 +37,19 @@ impl AllInOne {
     ///
     /// # Errors
     /// A backend cannot be opened, or the address is taken.
-    pub async fn start(config: &Config, stop: CancellationToken) -> anyhow::Result<Self> {
-        let backends = open(config.clone()).await?;
-        let dispatcher = dispatcher(config, &backends);
+    pub async fn start(config: &Config, metrics: Metrics, stop: CancellationToken) -> anyhow::Result<Self> {
+        let backends = Backends::open(config).await?;
+        let dispatcher = dispatcher(config, backends.ports());
         let freshness = Arc::new(ListFreshness::default());
-        let feeder = feeder(config, &backends, Arc::clone(&freshness))?;
-        let api = Api::new(dispatcher.clone()).with_list_freshness(freshness).with_draining(stop.clone());
+        let feeder = feeder(config, backends.ports(), Arc::clone(&freshness)).await?;
+        let api = Api::new(dispatcher.clone())
+            .with_list_freshness(freshness)
+            .with_draining(stop.clone())
+            .with_metrics(metrics.clone());
         let server = HttpServer::bind(http_settings(config), api)
             .await
             .with_context(|| format!("cannot listen on {} (http.listen)", config.http.listen))?;
-        Ok(Self { backends, dispatcher, feeder, server, stop })
+        Ok(Self { backends, dispatcher, feeder, server, metrics, stop })
     }
 
     /// Returns the address that HTTP is served on.
@@ -69,25 +76,26 @@ impl AllInOne {
     /// # Errors
     /// The feeder ended by itself.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { backends, dispatcher, feeder, server, stop } = self;
-        let feeding = tokio::spawn(feeder.run(stop.clone()));
+        let Self { backends, dispatcher, feeder, server, metrics, stop } = self;
+        let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
+        let feeding = tokio::spawn(feed(feeder, stop.clone()));
         server.run(stop).await;
         dispatcher.shut_down().await;
         let fed = feeding.await.context("the feeder ended by itself");
+        let kept_up = keeping_up.await.context("the upkeep of metrics ended by itself");
         drop(dispatcher);
         backends.close().await;
-        fed
+        fed.and(kept_up)
     }
 }
 
-/// Opens the stores off the runtime: it may take a second after a crash.
-async fn open(config: Config) -> anyhow::Result<Backends> {
-    tokio::task::spawn_blocking(move || Backends::open(&config))
-        .await
-        .context("the stores were not opened")?
+async fn feed(feeder: Option<Feeder>, stop: CancellationToken) {
+    if let Some(feeder) = feeder {
+        feeder.run(stop).await;
+    }
 }
 
-fn dispatcher(config: &Config, backends: &Backends) -> Dispatcher {
+fn dispatcher(config: &Config, ports: &Ports) -> Dispatcher {
     let balancer: Arc<dyn LoadBalancer> = match config.dispatch.policy {
         Policy::RoundRobin => Arc::new(RoundRobin::default()),
     };
@@ -96,7 +104,7 @@ fn dispatcher(config: &Config, backends: &Backends) -> Dispatcher {
         .with_max_batch(config.dispatch.max_batch)
         .with_queue(config.dispatch.queue);
     let dispatcher = Dispatcher::new(settings, balancer);
-    let Backends { events, adjacency, registry, .. } = backends;
+    let Ports { events, adjacency, registry } = ports;
     let worker = Worker::new(Arc::clone(events), Arc::clone(adjacency), Arc::clone(registry))
         .with_parties(config.screening.parties);
     dispatcher.add_member(WorkerId::new("local"), Arc::new(worker));
@@ -114,26 +122,22 @@ fn http_settings(config: &Config) -> HttpSettings {
         body_timeout: http.body_timeout,
         max_connections: http.max_connections,
         shutdown_grace: http.shutdown_grace,
-        max_list_age: config.feeder.max_age,
+        // Without a feeder here nobody here knows whether an old list is the newest there is.
+        max_list_age: (!config.feeder.source.is_empty()).then_some(config.feeder.max_age),
         ..HttpSettings::new(config.events.default_currency)
     }
 }
 
-fn feeder(config: &Config, backends: &Backends, freshness: Arc<ListFreshness>) -> anyhow::Result<Feeder> {
-    let settings = &config.feeder;
-    let limits = ListLimits::default()
-        .with_max_bytes(settings.max_size)
-        .with_max_entries(settings.max_entries)
-        .with_max_malformed(settings.max_malformed);
-    let max_shrink = if settings.allow_shrink { Ratio::ALL } else { settings.max_shrink };
-    let mut sources = fraud_sources(config).into_iter().map(|source| {
-        ListSource::new(source).with_format(settings.format).with_column(settings.column.as_str())
-    });
-    let first = sources.next().context("feeder.source names no source")?;
-    let feeder = sources.fold(Feeder::new(Arc::clone(&backends.registry), first), Feeder::with_source);
-    Ok(feeder
-        .with_limits(limits)
-        .with_max_shrink(max_shrink)
-        .with_interval(settings.interval)
-        .with_on_confirmed(move || freshness.confirm(SystemClock.now())))
+/// Makes the feeder, unless there is no source: then a feeder elsewhere keeps the registry.
+async fn feeder(
+    config: &Config,
+    ports: &Ports,
+    freshness: Arc<ListFreshness>,
+) -> anyhow::Result<Option<Feeder>> {
+    let sources = fraud_sources(config).await?;
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    let feeder = feeding::feeder(&config.feeder, Arc::clone(&ports.registry), sources)?;
+    Ok(Some(feeder.with_on_confirmed(move || freshness.confirm(SystemClock.now()))))
 }

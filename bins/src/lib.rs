@@ -8,8 +8,12 @@ pub mod bundled;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod feeding;
 pub mod http;
 pub mod lifecycle;
+pub mod operator;
+pub mod program;
+pub mod standalone_feeder;
 pub mod telemetry;
 
 /// Exit codes of all programs, after sysexits.h.

@@ -5,17 +5,8 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Output};
 
-use support::{PROGRAM, Running};
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).output().unwrap()
-}
-
-fn complaint(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use support::{Running, complaint, printed, run, wait_until};
 
 #[test]
 fn a_wrong_command_line_exits_with_64() {
@@ -49,6 +40,55 @@ fn a_second_process_on_the_same_folder_says_so() {
     let output = run(&["--set", "http.listen=127.0.0.1:0", "--set", &dir]);
     assert_eq!(output.status.code(), Some(70));
     assert!(complaint(&output).contains("in use by process"), "{}", complaint(&output));
+}
+
+#[test]
+fn an_operator_needs_the_platform_stopped_on_the_embedded_store_and_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = format!("embedded.dir={}", folder.path().display());
+    let platform = Running::start(folder.path(), &[]);
+    let metrics = || platform.get("/metrics").1;
+    wait_until("the list is counted", metrics, || metrics().contains("mini_platform_feeder_list_entries "));
+    for command in
+        [&["lists"][..], &["feed"], &["verify"], &["rebuild"], &["rollback", "2026-01-31T08:00:00Z_v1"]]
+    {
+        let output = run(&[command, &["--set", &dir]].concat());
+        assert_eq!(output.status.code(), Some(70), "{command:?}: {}", complaint(&output));
+        assert!(complaint(&output).contains("in use by process"), "{}", complaint(&output));
+    }
+    let sent = platform.client(&["send", "transaction", "--from", "Ann", "--to", "Bob", "--amount", "1"]);
+    assert!(sent.status.success(), "{}", complaint(&sent));
+    assert!(platform.stop().success());
+    let lists = printed(&run(&["lists", "--set", &dir]));
+    assert!(lists.starts_with("in force  ") && lists.contains("from bundled"), "{lists}");
+    assert!(printed(&run(&["feed", "--set", &dir])).starts_with("unchanged"));
+    let verified = run(&["verify", "--set", &dir]);
+    assert_eq!(verified.status.code(), Some(0), "{}", complaint(&verified));
+    assert!(
+        printed(&verified).contains("2 clients") && printed(&verified).contains("0 differ"),
+        "{}",
+        printed(&verified)
+    );
+    assert_eq!(run(&["rebuild", "--set", &dir]).status.code(), Some(0));
+}
+
+#[test]
+fn an_operator_has_nothing_to_look_at_in_memory() {
+    let memory = ["store.backend=memory", "adjacency.backend=memory", "registry.backend=memory"];
+    let sets: Vec<&str> = memory.iter().flat_map(|setting| ["--set", setting]).collect();
+    for (command, key) in
+        [("lists", "registry.backend"), ("verify", "store.backend"), ("rebuild", "adjacency.backend")]
+    {
+        let output = run(&[&[command][..], &sets].concat());
+        assert_eq!(output.status.code(), Some(78), "{}", complaint(&output));
+        assert!(
+            complaint(&output).contains(&format!("{key}: expected a backend that outlives")),
+            "{}",
+            complaint(&output)
+        );
+    }
+    let output = run(&["feed", "--set", "feeder.source=none"]);
+    assert_eq!(output.status.code(), Some(78), "{}", complaint(&output));
 }
 
 #[test]
@@ -88,18 +128,12 @@ fn a_list_that_changes_is_read_again_and_a_bad_one_is_not_taken() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.contains("\"hit\"")
     };
-    let wait_for = |what: &str, reached: &dyn Fn() -> bool| {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while !reached() {
-            assert!(std::time::Instant::now() < deadline, "waiting until {what}:\n{}", platform.log());
-            std::thread::yield_now();
-        }
-    };
+    let log = || platform.log();
     assert!(verdict("old name") && !verdict("New Name"));
     replace("<!DOCTYPE html><html><body>Not found</body></html>\n");
-    wait_for("the page is refused", &|| platform.log().contains("refused"));
+    wait_until("the page is refused", log, || log().contains("refused"));
     assert!(verdict("old name"), "the list in force stays");
     replace("Both\nNew Name\n");
-    wait_for("the new name is stopped", &|| verdict("new name"));
+    wait_until("the new name is stopped", log, || verdict("new name"));
     assert!(!verdict("old name"), "a name that left the list passes");
 }

@@ -11,9 +11,19 @@ use support::{PROGRAM, Running};
 
 const README: &str = include_str!("../../README.md");
 
+/// The section whose commands need real servers.
+const REAL_BACKENDS: &str = "\n## On real backends\n";
+
+/// Returns what stands before a section, the section, and what stands behind it.
+fn around(section: &str) -> (&'static str, &'static str, &'static str) {
+    let (before, rest) = README.split_once(section).unwrap();
+    let end = rest.find("\n## ").unwrap();
+    (before, &rest[..end], &rest[end..])
+}
+
 /// Returns the commands of the `console` blocks with the output that stands under each.
-fn examples() -> Vec<(String, String)> {
-    let blocks = README.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+fn examples(text: &str) -> Vec<(String, String)> {
+    let blocks = text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut examples: Vec<(String, String)> = Vec::new();
     for line in blocks.flat_map(str::lines) {
         match line.strip_prefix("$ ") {
@@ -37,27 +47,86 @@ fn fits(text: &str, expected: &str) -> bool {
     rest.ends_with(last)
 }
 
-#[test]
-fn the_commands_of_the_readme_print_what_it_says() {
-    let folder = tempfile::tempdir().unwrap();
-    let platform = Running::start(&folder.path().join("data"), &[]);
+/// Runs a command as a shell does, and compares what it prints.
+fn check(shell: &mut Command, command: &str, runnable: &str, expected: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let examples = examples();
-    assert!(examples.len() > 12, "the README has examples");
-    for (command, expected) in examples {
-        let runnable = runnable(&command, platform.base());
-        let output = Command::new("sh").args(["-c", &runnable]).current_dir(root).output().unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
-        assert!(fits(&printed, &expected), "{command}\nmust print\n{expected}\nand printed\n{printed}");
-    }
+    let output = shell.args(["-c", runnable]).current_dir(root).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+    assert!(fits(&printed, expected), "{command}\nmust print\n{expected}\nand printed\n{printed}");
 }
 
 /// Points a command to the program and the platform under test.
 fn runnable(command: &str, base: &str) -> String {
     let command = command.replace("http://127.0.0.1:8080", base);
-    match command.strip_prefix("target/release/mini-platform ") {
-        Some(arguments) => format!("{PROGRAM} {arguments} --url {base}"),
-        None => command.replace("target/release/mini-platform", PROGRAM),
+    let talks = ["send ", "fetch ", "import "].iter().any(|verb| {
+        command.strip_prefix("target/release/mini-platform ").is_some_and(|rest| rest.starts_with(verb))
+    });
+    let command = command.replace("target/release/mini-platform", PROGRAM);
+    if talks { format!("{command} --url {base}") } else { command }
+}
+
+#[test]
+fn the_commands_of_the_readme_print_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Running::start(&folder.path().join("data"), &[]);
+    let (before, _, behind) = around(REAL_BACKENDS);
+    let examples = [examples(before), examples(behind)].concat();
+    assert!(examples.len() > 12, "the README has examples");
+    for (command, expected) in examples {
+        check(&mut Command::new("sh"), &command, &runnable(&command, platform.base()), &expected);
+    }
+}
+
+#[cfg(all(feature = "embedded", feature = "mongodb", feature = "redis", feature = "s3"))]
+mod real_backends {
+    use super::*;
+    use support::servers::{SECOND, Servers};
+
+    /// Publishes with `curl`, where the README publishes to the servers of `up`.
+    fn published(command: &str, servers: &Servers) -> String {
+        let command = command.replace("s3://lists/", &format!("s3://{}/", servers.name()));
+        let Some(rest) = command.strip_prefix("./scripts/test-servers upload ") else { return command };
+        let (file, target) = rest.split_once(" s3://").unwrap();
+        let words: Vec<String> = servers.curl(target).iter().map(|word| format!("'{word}'")).collect();
+        format!("curl {} < {file}", words.join(" "))
+    }
+
+    #[test]
+    fn the_commands_on_real_backends_print_what_the_readme_says() {
+        let Some(servers) = Servers::find() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list.txt").display().to_string();
+        let source = format!("s3://{}/fraud-list.txt", servers.name());
+        let mut settings = servers.settings();
+        // Its next look comes after the test, so that the commands find what they say.
+        settings.extend([format!("feeder.source={source}"), "feeder.interval=1h".to_owned()]);
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let (_, section, _) = around(REAL_BACKENDS);
+        let examples = examples(section);
+        assert!(examples.len() > 8, "the section has examples");
+        let mut running: Option<(Running, Running)> = None;
+        for (number, (command, expected)) in examples.iter().enumerate() {
+            if command.contains(" upload ") {
+                // S3 tells the time of an upload to the second.
+                std::thread::sleep(SECOND);
+            }
+            if number == 1 {
+                // The README starts both once the first list is published.
+                let feeder = Command::new(env!("CARGO_BIN_EXE_mini-platform-feeder"));
+                let feeder = Running::spawn(feeder, &settings, "is in force");
+                let own = [&settings[..], &["http.listen=127.0.0.1:0", "feeder.source=none"]].concat();
+                running = Some((feeder, Running::spawn(Command::new(PROGRAM), &own, "ready")));
+            }
+            let base = running.as_ref().map_or("", |(_, platform)| platform.base());
+            let runnable = runnable(&published(command, &servers), base).replace("target/list.txt", &list);
+            let expected = expected.replace("s3://lists/", &format!("s3://{}/", servers.name()));
+            let mut shell = Command::new("sh");
+            for setting in &settings {
+                let (key, value) = setting.split_once('=').unwrap();
+                shell.env(format!("MINI_PLATFORM__{}", key.to_uppercase().replace('.', "__")), value);
+            }
+            check(&mut shell, command, &runnable, &expected);
+        }
     }
 }
 

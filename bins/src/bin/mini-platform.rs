@@ -1,15 +1,16 @@
-//! The platform in one process, and the commands that talk to a running one.
+//! The platform in one process, and the commands that go with it.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use mini_platform_bins::all_in_one::AllInOne;
 use mini_platform_bins::cli::{self, ClientCommand, DemoArgs, Finish};
-use mini_platform_bins::config::{Backend, Config, FeedSource, Loaded, Sources};
-use mini_platform_bins::{bundled, exit, lifecycle, telemetry};
+use mini_platform_bins::config::{Config, FeedSource};
+use mini_platform_bins::operator::{self, OperatorCommand};
+use mini_platform_bins::program::{self, ConfigArgs, block_on};
+use mini_platform_bins::telemetry::{self, Metrics};
+use mini_platform_bins::{bundled, lifecycle};
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -19,12 +20,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "mini-platform", version)]
 struct Cli {
-    /// The configuration file (TOML)
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Sets one key of the configuration, such as http.listen=127.0.0.1:18080
-    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
-    set: Vec<(String, String)>,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -47,65 +44,43 @@ enum Command {
     PrintConfig,
     #[command(flatten)]
     Client(ClientCommand),
+    #[command(flatten)]
+    Operator(OperatorCommand),
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
-}
+/// The demo runs in memory with the bundled list, whatever is configured for a real platform.
+const DEMO: [(&str, &str); 4] = [
+    ("store.backend", "memory"),
+    ("adjacency.backend", "memory"),
+    ("registry.backend", "memory"),
+    ("feeder.source", "bundled"),
+];
 
 fn main() -> ExitCode {
-    let Cli { config, set, command } = match Cli::try_parse() {
+    let Cli { config, command } = match program::parse() {
         Ok(cli) => cli,
-        Err(message) => return usage(&message),
+        Err(code) => return code,
     };
-    let load = || Sources::gather(config.as_deref(), set).and_then(|sources| Config::load(&sources));
     match command.unwrap_or(Command::Up) {
         Command::Client(command) => cli::exit_code(block_on(cli::run(command))),
-        command => match load() {
-            Ok(loaded) => run(command, &loaded),
-            Err(problems) => {
-                eprintln!("{problems}");
-                exit::CONFIG.into()
-            }
-        },
-    }
-}
-
-/// Prints what clap has to say: help and version are no mistakes.
-fn usage(message: &clap::Error) -> ExitCode {
-    let code = if message.use_stderr() { exit::USAGE } else { 0 };
-    match message.print() {
-        Ok(()) => code.into(),
-        Err(_) => exit::INTERNAL.into(),
-    }
-}
-
-fn run(command: Command, loaded: &Loaded) -> ExitCode {
-    let outcome = match command {
-        Command::CheckConfig => {
+        Command::Operator(command) => operator::exit_code(command, config),
+        Command::Up => program::exit_code(configured(config, |config| block_on(up(&config)))),
+        Command::Demo { args, once } => {
+            let config = DEMO.into_iter().fold(config, |config, (key, value)| config.with(key, value));
+            program::exit_code(configured(config, |config| block_on(demo(config, args, once))))
+        }
+        Command::CheckConfig => program::exit_code(configured(config, |_| {
             println!("the configuration is valid");
             Ok(())
-        }
-        Command::PrintConfig => {
+        })),
+        Command::PrintConfig => program::exit_code(config.load(&[]).map_err(Into::into).map(|loaded| {
             print!("{}", loaded.to_toml());
-            Ok(())
-        }
-        Command::Demo { args, once } => block_on(demo(loaded.config.clone(), args, once)),
-        Command::Up | Command::Client(_) => block_on(up(&loaded.config)),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            exit::INTERNAL.into()
-        }
+        })),
     }
 }
 
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the runtime cannot be started")?.block_on(work)
+fn configured(args: ConfigArgs, run: impl FnOnce(Config) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    run(args.load(&[])?.config)
 }
 
 async fn up(config: &Config) -> anyhow::Result<()> {
@@ -117,7 +92,7 @@ async fn up(config: &Config) -> anyhow::Result<()> {
 async fn start(config: &Config, stop: CancellationToken) -> anyhow::Result<AllInOne> {
     telemetry::init(&config.log.level)?;
     tracing::info!("mini-platform {}", env!("CARGO_PKG_VERSION"));
-    let platform = AllInOne::start(config, stop).await?;
+    let platform = AllInOne::start(config, Metrics::install()?, stop).await?;
     tracing::info!("listening on http://{}", platform.http_addr());
     if config.feeder.source.contains(&FeedSource::Bundled) {
         tracing::warn!("screening against the bundled fictional list; set feeder.source to your own");
@@ -132,12 +107,7 @@ async fn announce(ready: impl Future<Output = ()>) {
     tracing::info!("ready {} ms after listening", started.elapsed().as_millis());
 }
 
-/// Runs the platform in memory with the bundled list, whatever is configured for a real one.
-async fn demo(mut config: Config, args: DemoArgs, once: bool) -> anyhow::Result<()> {
-    config.store.backend = Backend::Memory;
-    config.adjacency.backend = Backend::Memory;
-    config.registry.backend = Backend::Memory;
-    config.feeder.source = vec![FeedSource::Bundled];
+async fn demo(config: Config, args: DemoArgs, once: bool) -> anyhow::Result<()> {
     let stop = lifecycle::stop_on_signals()?;
     let platform = start(&config, stop.clone()).await?;
     let (base, ready) = (format!("http://{}", platform.http_addr()).parse()?, platform.ready());

@@ -29,6 +29,8 @@ pub use fetch::FetchArgs;
 pub use import::{ImportArgs, ImportFormat};
 pub use send::SendArgs;
 
+pub(crate) use output::is_closed;
+
 use crate::client::{BaseUrl, PlatformClient};
 
 /// Where the platform listens when nobody says otherwise.
@@ -100,7 +102,7 @@ pub fn exit_code(outcome: anyhow::Result<Finish>) -> ExitCode {
     match outcome {
         Ok(finish) => finish.code().into(),
         // Whoever read the output, such as `head`, has seen enough.
-        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             Finish::Incomplete.code().into()

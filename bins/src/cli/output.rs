@@ -72,7 +72,7 @@ impl<W: Write> ItemsWriter<W> {
 }
 
 /// Whether an error only says that nobody reads the output any more.
-pub(super) fn is_closed(error: &anyhow::Error) -> bool {
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 

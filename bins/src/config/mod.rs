@@ -35,11 +35,13 @@ use mini_platform_core::worker::ScreenedParties;
 use reader::{Entry, Key, Reader};
 use table::config_table;
 use value::{
-    Address, Choice, CurrencyCode, FeedSources, Folder, Integer, MemorySize, Share, Size, Switch, Text, Time,
+    Address, Choice, CurrencyCode, FeedSources, Folder, Integer, KeyPrefix, MemorySize, OptionalFile,
+    OptionalSecret, OptionalText, SecretText, Share, Size, Switch, Text, Time, TimeOrZero,
 };
 
 pub use layers::{Sources, VARIABLE_PREFIX};
 pub use problem::{ConfigProblems, Origin, Problem};
+pub use value::Secret;
 
 config_table! {
     /// Configures how clients are served over HTTP.
@@ -116,23 +118,28 @@ config_table! {
 
     /// Configures where events are stored.
     store: StoreConfig {
-        /// Chooses "embedded", on disk, or "memory", lost at the end.
+        /// Chooses "embedded", on disk; "memory", lost at the end; or "mongodb".
         /// Durable without a server to install.
-        "store.backend" = "embedded" => backend: Backend as BACKENDS;
+        "store.backend" = "embedded" => backend: StoreBackend as STORE_BACKENDS;
     }
 
     /// Configures where interactions and branches of clients are kept.
     adjacency: AdjacencyConfig {
-        /// Chooses "embedded", on disk, or "memory", lost at the end.
+        /// Chooses "embedded", on disk; "memory", lost at the end; or "redis".
         /// Durable without a server to install.
-        "adjacency.backend" = "embedded" => backend: Backend as BACKENDS;
+        "adjacency.backend" = "embedded" => backend: AdjacencyBackend as ADJACENCY_BACKENDS;
     }
 
     /// Configures where the fraud list in force is kept.
     registry: RegistryConfig {
-        /// Chooses "embedded", on disk, or "memory", lost at the end.
+        /// Chooses "embedded", on disk; "memory", lost at the end; or "redis".
         /// Durable: after a restart events are screened before the source is read again.
-        "registry.backend" = "embedded" => backend: Backend as BACKENDS;
+        "registry.backend" = "embedded" => backend: RegistryBackend as REGISTRY_BACKENDS;
+
+        /// Limits the age of the copy of Redis' list in the process; "0s" is no copy.
+        /// It saves a round trip for each batch, and a new name counts within seconds. When Redis is away
+        /// for longer, screening stops.
+        "registry.max_staleness" = "5s" => max_staleness: Duration as TimeOrZero;
     }
 
     /// Configures the embedded store, which is on disk and in the process itself.
@@ -146,9 +153,76 @@ config_table! {
         "embedded.cache" = "16MiB" => cache: u64 as Size;
     }
 
+    /// Configures the connection to MongoDB, for `store.backend = "mongodb"`.
+    mongodb: MongodbConfig {
+        /// Names the server or replica set, with user and password if any.
+        /// Where a server listens that was just installed.
+        "mongodb.uri" = "mongodb://127.0.0.1:27017" => uri: Secret as SecretText;
+
+        /// Names the database, which is made when it is missing.
+        /// Says whose it is, on a server that others use, too.
+        "mongodb.database" = "mini_platform" => database: String as Text;
+
+        /// Limits the connections to each server.
+        /// A worker writes a few batches at once; the rest serves reads.
+        "mongodb.max_pool" = "32" => max_pool: u32 as Integer(1..=10_000);
+
+        /// Limits the time of one call.
+        /// Long enough for a new primary to be found, and no caller waits for ever.
+        "mongodb.timeout" = "5s" => timeout: Duration as Time;
+    }
+
+    /// Configures the connection to Redis, for `adjacency.backend` and `registry.backend`.
+    redis: RedisConfig {
+        /// Names the server, cluster or Sentinels, with user and password if any.
+        /// `redis://`, `redis+cluster://` or `redis+sentinel://`; with TLS `rediss` in the place of `redis`.
+        /// Where a server listens that was just installed.
+        "redis.url" = "redis://127.0.0.1:6379" => url: Secret as SecretText;
+
+        /// Starts the name of every key: up to 64 letters, digits and `_ - . :`.
+        /// Says whose the keys are, on a server that others use, too; short, as it is in every key.
+        "redis.key_prefix" = "mp" => key_prefix: String as KeyPrefix;
+
+        /// Limits the time of one call.
+        /// A call takes about a millisecond; after seconds there is no server.
+        "redis.timeout" = "2s" => timeout: Duration as Time;
+
+        /// Names a file (PEM) with the certificate authority of the server.
+        /// None: the authorities that browsers trust.
+        "redis.ca_file" = "" => ca_file: Option<PathBuf> as OptionalFile;
+    }
+
+    /// Configures the connection to S3, for `feeder.source = "s3://bucket/key"`.
+    s3: S3Config {
+        /// Names a server other than Amazon's, such as "http://127.0.0.1:9000".
+        /// None: Amazon's, in the region.
+        "s3.endpoint" = "" => endpoint: Option<String> as OptionalText;
+
+        /// Names the region of the bucket.
+        /// What servers other than Amazon's take for granted.
+        "s3.region" = "us-east-1" => region: String as Text;
+
+        /// Names the access key.
+        /// None: what the environment, a profile or the machine's role gives.
+        "s3.access_key_id" = "" => access_key_id: Option<String> as OptionalText;
+
+        /// Holds the secret that belongs to the access key.
+        /// None: as for the access key.
+        "s3.secret_access_key" = "" => secret_access_key: Option<Secret> as OptionalSecret;
+
+        /// Puts the bucket into the path instead of the host's name.
+        /// Amazon wants it in the name; most other servers want it in the path.
+        "s3.force_path_style" = "false" => force_path_style: bool as Switch;
+
+        /// Limits the time without any progress of a request.
+        /// Long lists take longer as a whole; silence for this long is an outage.
+        "s3.timeout" = "10s" => timeout: Duration as Time;
+    }
+
     /// Configures how the fraud list is fetched and when it is refused.
     feeder: FeederConfig {
-        /// Lists the places whose entries make up the list: "bundled", or "file:PATH".
+        /// Lists the sources of entries: "bundled", "file:PATH", "s3://BUCKET/KEY".
+        /// Or "none", when a feeder elsewhere keeps the registry.
         /// The bundled sample lets a new installation screen something at once.
         "feeder.source" = "bundled" => source: Vec<FeedSource> as FeedSources;
 
@@ -163,6 +237,10 @@ config_table! {
         /// Sets the pause between two looks at the source.
         /// A new name counts within half a minute, and an unchanged file costs next to nothing.
         "feeder.interval" = "30s" => interval: Duration as Time;
+
+        /// Shortens each pause by up to this part of it, at random.
+        /// Feeders that start together do not ask the source together.
+        "feeder.jitter" = "0.1" => jitter: Ratio as Share;
 
         /// Refuses a list that lost more than this part of the entries in force.
         /// Real lists shrink slowly; half of one is a torn upload.
@@ -184,9 +262,9 @@ config_table! {
         /// Far more than published lists have, and about a gigabyte of memory.
         "feeder.max_entries" = "10000000" => max_entries: u64 as Integer(1..=1_000_000_000);
 
-        /// Takes a list however much it shrank, once somebody has looked at it.
-        /// A list that is too short lets events pass, so this is a decision.
-        "feeder.allow_shrink" = "false" => allow_shrink: bool as Switch;
+        /// Names the address of the feeder program's probes and metrics.
+        /// Port 0 picks a free one. Loopback, and beside the ports of the other programs.
+        "feeder.listen" = "127.0.0.1:9083" => listen: SocketAddr as Address;
     }
 
     /// Configures what the program says about itself on standard error.
@@ -199,13 +277,32 @@ config_table! {
 
 /// Demands what must hold between two keys.
 fn check(config: &Config, reader: &mut Reader) {
-    let Config { http, dispatch, feeder, .. } = config;
+    let Config { http, dispatch, feeder, s3, .. } = config;
     // An array of one event is never refused where the event alone is taken.
     reader.at_most("http.max_body", "http.max_array", http.max_body <= http.max_array);
     // A full batch never gathers in a queue that is smaller.
     reader.at_most("dispatch.max_batch", "dispatch.queue", dispatch.max_batch <= dispatch.queue);
     // Else the list is too old before the feeder looks again, and readiness flaps.
     reader.at_most("feeder.interval", "feeder.max_age", feeder.interval <= feeder.max_age);
+    let (key, secret) = (s3.access_key_id.is_some(), s3.secret_access_key.is_some());
+    reader.together("s3.access_key_id", "s3.secret_access_key", key == secret);
+    check_build(config, reader);
+}
+
+/// Demands that what is chosen was built in.
+fn check_build(config: &Config, reader: &mut Reader) {
+    let Config { store, adjacency, registry, feeder, .. } = config;
+    let mut needs = |key, feature, built, needed: bool| reader.built(key, feature, built || !needed);
+    let embedded = cfg!(feature = "embedded");
+    needs("store.backend", "embedded", embedded, store.backend == StoreBackend::Embedded);
+    needs("adjacency.backend", "embedded", embedded, adjacency.backend == AdjacencyBackend::Embedded);
+    needs("registry.backend", "embedded", embedded, registry.backend == RegistryBackend::Embedded);
+    needs("store.backend", "mongodb", cfg!(feature = "mongodb"), store.backend == StoreBackend::Mongodb);
+    let redis = cfg!(feature = "redis");
+    needs("adjacency.backend", "redis", redis, adjacency.backend == AdjacencyBackend::Redis);
+    needs("registry.backend", "redis", redis, registry.backend == RegistryBackend::Redis);
+    let from_s3 = feeder.source.iter().any(|source| matches!(source, FeedSource::S3 { .. }));
+    needs("feeder.source", "s3", cfg!(feature = "s3"), from_s3);
 }
 
 impl Config {
@@ -214,15 +311,61 @@ impl Config {
     /// # Errors
     /// All problems of all layers at once.
     pub fn load(sources: &Sources) -> Result<Loaded, ConfigProblems> {
+        Self::load_for(sources, &[])
+    }
+
+    /// Does as [`Config::load`], and checks what somebody needs for what is about to be done.
+    ///
+    /// # Errors
+    /// All problems of all layers at once.
+    pub fn load_for(sources: &Sources, needs: &[Need]) -> Result<Loaded, ConfigProblems> {
         let mut reader = Reader::new(sources);
         let config = Self::read(&mut reader);
         if let Some(config) = &config {
             check(config, &mut reader);
+            needs.iter().for_each(|need| need.check(config, &mut reader));
         }
         let (entries, problems) = reader.finish();
         match config {
             Some(config) if problems.is_empty() => Ok(Loaded { config, entries }),
             _ => Err(ConfigProblems::new(problems)),
+        }
+    }
+}
+
+/// What some programs and commands need beyond a valid configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A fraud source.
+    Source,
+    /// A fraud registry that other processes read.
+    SharedRegistry,
+    /// A fraud registry that outlives the process.
+    LastingRegistry,
+    /// An event store and an adjacency store that outlive the process.
+    LastingStores,
+}
+
+impl Need {
+    fn check(self, config: &Config, reader: &mut Reader) {
+        const LASTING: &str = "a backend that outlives its process, or there is nothing to look at";
+        let Config { store, adjacency, registry, feeder, .. } = config;
+        match self {
+            Self::Source => {
+                let expected = "at least one source to feed from";
+                reader.demand("feeder.source", expected, !feeder.source.is_empty());
+            }
+            Self::SharedRegistry => {
+                let expected = "\"redis\", because no other process reads a list that is kept in this one";
+                reader.demand("registry.backend", expected, registry.backend == RegistryBackend::Redis);
+            }
+            Self::LastingRegistry => {
+                reader.demand("registry.backend", LASTING, registry.backend != RegistryBackend::Memory);
+            }
+            Self::LastingStores => {
+                reader.demand("store.backend", LASTING, store.backend != StoreBackend::Memory);
+                reader.demand("adjacency.backend", LASTING, adjacency.backend != AdjacencyBackend::Memory);
+            }
         }
     }
 }
@@ -243,14 +386,40 @@ pub enum Policy {
     RoundRobin,
 }
 
-/// What keeps the data behind one port.
+/// What keeps events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Backend {
+pub enum StoreBackend {
     /// The store of the process itself, on disk.
     Embedded,
     /// Memory, lost at the end of the process.
     Memory,
+    /// MongoDB.
+    Mongodb,
+}
+
+/// What keeps the links of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdjacencyBackend {
+    /// The store of the process itself, on disk.
+    Embedded,
+    /// Memory, lost at the end of the process.
+    Memory,
+    /// Redis.
+    Redis,
+}
+
+/// What keeps the fraud list in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistryBackend {
+    /// The store of the process itself, on disk.
+    Embedded,
+    /// Memory, lost at the end of the process.
+    Memory,
+    /// Redis, which several processes share.
+    Redis,
 }
 
 /// A place that a fraud list is read from.
@@ -261,6 +430,13 @@ pub enum FeedSource {
     Bundled,
     /// A file on this machine.
     File(PathBuf),
+    /// An object on S3.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// The key of the object.
+        key: String,
+    },
 }
 
 impl fmt::Display for FeedSource {
@@ -268,13 +444,30 @@ impl fmt::Display for FeedSource {
         match self {
             Self::Bundled => f.write_str("bundled"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
         }
     }
 }
 
 const POLICIES: Choice<Policy> = Choice(&[("round_robin", Policy::RoundRobin)]);
 
-const BACKENDS: Choice<Backend> = Choice(&[("embedded", Backend::Embedded), ("memory", Backend::Memory)]);
+const STORE_BACKENDS: Choice<StoreBackend> = Choice(&[
+    ("embedded", StoreBackend::Embedded),
+    ("memory", StoreBackend::Memory),
+    ("mongodb", StoreBackend::Mongodb),
+]);
+
+const ADJACENCY_BACKENDS: Choice<AdjacencyBackend> = Choice(&[
+    ("embedded", AdjacencyBackend::Embedded),
+    ("memory", AdjacencyBackend::Memory),
+    ("redis", AdjacencyBackend::Redis),
+]);
+
+const REGISTRY_BACKENDS: Choice<RegistryBackend> = Choice(&[
+    ("embedded", RegistryBackend::Embedded),
+    ("memory", RegistryBackend::Memory),
+    ("redis", RegistryBackend::Redis),
+]);
 
 const PARTIES: Choice<ScreenedParties> =
     Choice(&[("brief", ScreenedParties::Brief), ("both", ScreenedParties::Both)]);
@@ -334,7 +527,7 @@ mod tests {
         let file = "[http]\nlisten = 'here'\n\n[dispatch]\npolicy = 'random'\nmax_batch = 2000\n";
         let variables =
             [("MINI_PLATFORM__FEEDER__INTERVAL", "0s"), ("MINI_PLATFORM__EVENTS__DEFAULT_CURRENCY", "XXZ")];
-        let flags = [("feeder.source", "bundled,s3://bucket/key"), ("feeder.max_shrink", "1.5")];
+        let flags = [("feeder.source", "bundled,s3://bucket"), ("feeder.max_shrink", "1.5")];
         assert_eq!(
             problems(file, &variables, &flags),
             [
@@ -343,7 +536,7 @@ mod tests {
                 "file mini-platform.toml line 6: dispatch.max_batch: expected a whole number from 1 to 1024, found 2000",
                 r#"environment MINI_PLATFORM__EVENTS__DEFAULT_CURRENCY: events.default_currency: expected an ISO 4217 code such as "CZK", found "XXZ""#,
                 r#"environment MINI_PLATFORM__FEEDER__INTERVAL: feeder.interval: expected a duration above zero, and at most 100 years, such as "250ms" or "30s", found "0s""#,
-                r#"flag --set: feeder.source: expected a list of "bundled" or "file:PATH" (this build has no S3 support), found "bundled,s3://bucket/key""#,
+                r#"flag --set: feeder.source: expected "none", or a list of "bundled", "file:PATH" or "s3://BUCKET/KEY", found "bundled,s3://bucket""#,
                 "flag --set: feeder.max_shrink: expected a number from 0 to 1, found \"1.5\"",
             ]
         );
@@ -365,7 +558,7 @@ mod tests {
             [
                 "file mini-platform.toml line 2: http.lisen is not a known key, the nearest is http.listen",
                 "file mini-platform.toml line 4: server.max_age is not a known key, the nearest is feeder.max_age",
-                "file mini-platform.toml line 5: feeder.csv is not a known key, the nearest is feeder.column",
+                "file mini-platform.toml line 5: feeder.csv is not a known key, the nearest is feeder.listen",
                 "environment MINI_PLATFORM__HTTP__MAX__BODY: http.max.body is not a known key, the nearest is http.max_body",
                 "flag --set: embeded.dir is not a known key, the nearest is embedded.dir",
             ]
@@ -420,11 +613,89 @@ mod tests {
         let file = "[feeder]\nsource = ['file:a,\"b\".csv', 'bundled']\ninterval = '1m 30s'\nmax_shrink = 1\n\
                     [embedded]\ndir = 'C:\\temp # 1'\ncache = '3GiB'\n[http]\nlisten = '[::1]:0'\n";
         let variables =
-            [("MINI_PLATFORM__SCREENING__MATCH", "exact"), ("MINI_PLATFORM__FEEDER__ALLOW_SHRINK", "true")];
+            [("MINI_PLATFORM__SCREENING__MATCH", "exact"), ("MINI_PLATFORM__S3__FORCE_PATH_STYLE", "true")];
         let loaded = load(file, &variables, &[("feeder.format", "ofac-sdn")]).expect("all values are valid");
         let again = load(&loaded.to_toml(), &[], &[]).expect("what is printed is valid");
         assert_eq!(again.config, loaded.config);
         assert_ne!(again.config, defaults().config);
+    }
+
+    #[test]
+    fn secrets_are_not_printed_unless_they_are_the_public_default() {
+        let uri = "mongodb://ann:hunter2@db/";
+        let flags = [("mongodb.uri", uri), ("s3.access_key_id", "AK"), ("s3.secret_access_key", "hunter2")];
+        let loaded = load("", &[], &flags).expect("all values are valid");
+        assert_eq!(loaded.config.mongodb.uri.expose(), uri);
+        for text in [loaded.to_toml(), loaded.to_commented_toml(), format!("{loaded:?}")] {
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(loaded.to_toml().contains("url = \"redis://127.0.0.1:6379\"  # default"));
+    }
+
+    #[test]
+    fn an_access_key_needs_its_secret() {
+        assert_eq!(
+            problems("", &[], &[("s3.access_key_id", "AK")]),
+            [
+                "default: s3.secret_access_key: expected a value, because s3.access_key_id has one (flag --set), found \"\""
+            ]
+        );
+        assert_eq!(
+            problems("", &[], &[("s3.secret_access_key", "hunter2")]),
+            [
+                "default: s3.access_key_id: expected a value, because s3.secret_access_key has one (flag --set), found \"\""
+            ]
+        );
+    }
+
+    #[test]
+    fn a_backend_that_is_not_built_in_names_its_feature() {
+        let chosen = [
+            ("store.backend", "mongodb", "mongodb", cfg!(feature = "mongodb")),
+            ("adjacency.backend", "redis", "redis", cfg!(feature = "redis")),
+            ("registry.backend", "redis", "redis", cfg!(feature = "redis")),
+            ("feeder.source", "s3://bucket/key", "s3", cfg!(feature = "s3")),
+        ];
+        for (key, value, feature, built) in chosen {
+            let found = load("", &[], &[(key, value)]).map(|_| ()).map_err(|problems| problems.to_string());
+            if built {
+                assert_eq!(found, Ok(()), "{key}");
+            } else {
+                let problem = found.expect_err("it is not built in");
+                assert!(problem.contains(&format!("flag --set: {key}: ")), "{problem}");
+                assert!(problem.contains(&format!("--features {feature}")), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_program_needs_is_a_problem_like_others() {
+        let load = |flags: &[(&str, &str)], needs: &[Need]| {
+            let sources = Sources { flags: owned(flags), ..Sources::default() };
+            Config::load_for(&sources, needs).map(|_| ()).map_err(|problems| problems.to_string())
+        };
+        let needs = [Need::Source, Need::SharedRegistry];
+        let found = load(&[("feeder.source", "none"), ("log.level", "")], &needs)
+            .expect_err("two needs, one mistake");
+        assert!(found.starts_with("3 problems"), "{found}");
+        assert!(found.contains("default: registry.backend: expected \"redis\", because"), "{found}");
+        assert!(found.contains("flag --set: feeder.source: expected at least one source"), "{found}");
+        let memory =
+            [("store.backend", "memory"), ("adjacency.backend", "memory"), ("registry.backend", "memory")];
+        let found =
+            load(&memory, &[Need::LastingStores, Need::LastingRegistry]).expect_err("three in memory");
+        assert!(found.starts_with("3 problems"), "{found}");
+        if cfg!(feature = "embedded") {
+            assert_eq!(load(&[], &[Need::Source, Need::LastingStores, Need::LastingRegistry]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn no_source_at_all_is_said_by_name() {
+        let loaded = load("", &[], &[("feeder.source", "none")]).expect("no source");
+        assert_eq!(loaded.config.feeder.source, []);
+        assert!(loaded.to_toml().contains("source = [\"none\"]"), "{}", loaded.to_toml());
+        assert_eq!(problems("", &[], &[("feeder.source", "none,bundled")]).len(), 1);
     }
 
     #[test]

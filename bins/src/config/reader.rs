@@ -26,7 +26,7 @@ impl Key {
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: Key,
-    /// As TOML; none of a secret.
+    /// As TOML; none of a secret that somebody set.
     pub(super) value: Option<toml::Value>,
     pub(super) origin: Origin,
 }
@@ -56,31 +56,59 @@ impl Reader {
             }
         }
         let (value, origin) = effective?;
-        let shown = (!K::SECRET).then(|| kind.toml(&value));
+        // A default is in the documentation, so it is no secret.
+        let is_public = !K::SECRET || origin == Origin::Default;
+        let shown = is_public.then(|| kind.toml(&value));
         self.entries.push(Entry { key, value: shown, origin });
         Some(value)
     }
 
     /// Demands that one key is at most another, unless the value of one is in doubt.
     pub(super) fn at_most(&mut self, small: &str, large: &str, holds: bool) {
-        let in_doubt = |path: &str| self.problems.iter().any(|problem| problem.concerns(path));
-        if holds || in_doubt(small) || in_doubt(large) {
+        if holds || self.is_in_doubt(small) || self.is_in_doubt(large) {
             return;
         }
-        let entry = |path: &str| self.entries.iter().find(|entry| entry.key.path == path);
-        if let (Some(small), Some(large)) = (entry(small), entry(large)) {
-            self.problems.push(Problem::Value {
-                origin: small.origin.clone(),
-                key: small.key.path.to_owned(),
-                expected: format!(
-                    "at most {}, which is {} ({})",
-                    large.key.path,
-                    large.shown(),
-                    large.origin
-                ),
-                found: small.shown(),
-            });
+        if let (Some(small), Some(large)) = (self.entry(small), self.entry(large)) {
+            let expected =
+                format!("at most {}, which is {} ({})", large.key.path, large.shown(), large.origin);
+            self.problems.push(small.problem(expected));
         }
+    }
+
+    /// Demands that of two keys both have a value or none.
+    pub(super) fn together(&mut self, one: &str, other: &str, holds: bool) {
+        if holds || self.is_in_doubt(one) || self.is_in_doubt(other) {
+            return;
+        }
+        if let (Some(one), Some(other)) = (self.entry(one), self.entry(other)) {
+            let (missing, given) = if one.is_empty() { (one, other) } else { (other, one) };
+            let expected = format!("a value, because {} has one ({})", given.key.path, given.origin);
+            self.problems.push(missing.problem(expected));
+        }
+    }
+
+    /// Demands something of the value of a key, unless it is in doubt.
+    pub(super) fn demand(&mut self, path: &str, expected: &str, holds: bool) {
+        if holds || self.is_in_doubt(path) {
+            return;
+        }
+        if let Some(entry) = self.entry(path) {
+            self.problems.push(entry.problem(expected.to_owned()));
+        }
+    }
+
+    /// Demands that what a key chooses is part of this build.
+    pub(super) fn built(&mut self, path: &str, feature: &str, holds: bool) {
+        let expected = format!("what is in this build (build with --features {feature} to have more)");
+        self.demand(path, &expected, holds);
+    }
+
+    fn is_in_doubt(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| problem.concerns(path))
+    }
+
+    fn entry(&self, path: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key.path == path)
     }
 
     /// Returns every key with its value, and every problem, now with the keys that nobody asked for.
@@ -99,6 +127,15 @@ impl Reader {
 impl Entry {
     fn shown(&self) -> String {
         self.value.as_ref().map_or_else(|| HIDDEN.to_owned(), ToString::to_string)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| value.as_str() == Some(""))
+    }
+
+    fn problem(&self, expected: String) -> Problem {
+        let (origin, key) = (self.origin.clone(), self.key.path.to_owned());
+        Problem::Value { origin, key, expected, found: self.shown() }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! To add a kind: a type, its [`Kind`], and a row of the test tables below.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -170,6 +170,26 @@ impl Kind for Time {
     }
 }
 
+/// A duration, or none.
+pub(super) struct TimeOrZero;
+
+impl Kind for TimeOrZero {
+    type Value = Duration;
+
+    fn expected(&self) -> String {
+        r#"a duration of at most 100 years, such as "0s" or "5s""#.to_owned()
+    }
+
+    fn read(&self, written: &Written) -> Option<Duration> {
+        let duration = humantime::parse_duration(written.quoted()?).ok()?;
+        (duration <= MAX_DURATION).then_some(duration)
+    }
+
+    fn toml(&self, value: &Duration) -> toml::Value {
+        if value.is_zero() { "0s".into() } else { Time.toml(value) }
+    }
+}
+
 /// Prints an amount in the largest unit that leaves no remainder.
 fn in_largest_unit(amount: u128, units: &[(&str, u128)]) -> String {
     let unit = units.iter().find(|(_, size)| amount.is_multiple_of(*size));
@@ -273,6 +293,130 @@ impl Kind for Text {
     }
 }
 
+/// Text, or none when it is empty.
+pub(super) struct OptionalText;
+
+impl Kind for OptionalText {
+    type Value = Option<String>;
+
+    fn expected(&self) -> String {
+        "text, or nothing".to_owned()
+    }
+
+    fn read(&self, written: &Written) -> Option<Option<String>> {
+        match written.quoted()? {
+            "" => Some(None),
+            _ => Text.read(written).map(Some),
+        }
+    }
+
+    fn toml(&self, value: &Option<String>) -> toml::Value {
+        value.as_deref().unwrap_or_default().into()
+    }
+}
+
+/// What the names of keys start with.
+pub(super) struct KeyPrefix;
+
+/// The longest prefix: every key carries it.
+const MAX_PREFIX: usize = 64;
+
+impl Kind for KeyPrefix {
+    type Value = String;
+
+    fn expected(&self) -> String {
+        format!("1 to {MAX_PREFIX} letters, digits or _ - . :")
+    }
+
+    fn read(&self, written: &Written) -> Option<String> {
+        let text = written.quoted()?;
+        let fits = (1..=MAX_PREFIX).contains(&text.len());
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+        (fits && text.bytes().all(is_plain)).then(|| text.to_owned())
+    }
+
+    fn toml(&self, value: &String) -> toml::Value {
+        value.as_str().into()
+    }
+}
+
+/// A file that must exist when it is needed, or none.
+pub(super) struct OptionalFile;
+
+impl Kind for OptionalFile {
+    type Value = Option<PathBuf>;
+
+    fn expected(&self) -> String {
+        "the path of a file, or nothing".to_owned()
+    }
+
+    fn read(&self, written: &Written) -> Option<Option<PathBuf>> {
+        Some(OptionalText.read(written)?.map(PathBuf::from))
+    }
+
+    fn toml(&self, value: &Option<PathBuf>) -> toml::Value {
+        value.as_ref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default().into()
+    }
+}
+
+/// A value that is never shown: a password, or an address that may hold one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Returns the value, for whoever needs it to connect.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(<redacted>)")
+    }
+}
+
+/// A secret that is not blank.
+pub(super) struct SecretText;
+
+impl Kind for SecretText {
+    type Value = Secret;
+    const SECRET: bool = true;
+
+    fn expected(&self) -> String {
+        Text.expected()
+    }
+
+    fn read(&self, written: &Written) -> Option<Secret> {
+        Text.read(written).map(Secret)
+    }
+
+    fn toml(&self, value: &Secret) -> toml::Value {
+        value.expose().into()
+    }
+}
+
+/// A secret, or none when it is empty.
+pub(super) struct OptionalSecret;
+
+impl Kind for OptionalSecret {
+    type Value = Option<Secret>;
+    const SECRET: bool = true;
+
+    fn expected(&self) -> String {
+        OptionalText.expected()
+    }
+
+    fn read(&self, written: &Written) -> Option<Option<Secret>> {
+        Some(OptionalText.read(written)?.map(Secret))
+    }
+
+    fn toml(&self, value: &Option<Secret>) -> toml::Value {
+        value.as_ref().map(Secret::expose).unwrap_or_default().into()
+    }
+}
+
 /// A folder, which need not exist yet.
 pub(super) struct Folder;
 
@@ -311,22 +455,32 @@ impl Kind for CurrencyCode {
     }
 }
 
-/// At least one place to read a fraud list from.
+/// The places to read a fraud list from, or `none`.
 pub(super) struct FeedSources;
+
+/// What stands for no source at all. An empty list is refused: it may be a variable that was not set.
+const NO_SOURCE: &str = "none";
 
 impl Kind for FeedSources {
     type Value = Vec<FeedSource>;
 
     fn expected(&self) -> String {
-        r#"a list of "bundled" or "file:PATH" (this build has no S3 support)"#.to_owned()
+        r#""none", or a list of "bundled", "file:PATH" or "s3://BUCKET/KEY""#.to_owned()
     }
 
     fn read(&self, written: &Written) -> Option<Vec<FeedSource>> {
-        let sources: Vec<_> = written.items()?.into_iter().map(feed_source).collect::<Option<_>>()?;
+        let items = written.items()?;
+        if items == [NO_SOURCE] {
+            return Some(Vec::new());
+        }
+        let sources: Vec<_> = items.into_iter().map(feed_source).collect::<Option<_>>()?;
         (!sources.is_empty()).then_some(sources)
     }
 
     fn toml(&self, value: &Vec<FeedSource>) -> toml::Value {
+        if value.is_empty() {
+            return vec![NO_SOURCE].into();
+        }
         value.iter().map(ToString::to_string).collect::<Vec<_>>().into()
     }
 }
@@ -334,6 +488,11 @@ impl Kind for FeedSources {
 fn feed_source(item: &str) -> Option<FeedSource> {
     if item == "bundled" {
         return Some(FeedSource::Bundled);
+    }
+    if let Some(object) = item.strip_prefix("s3://") {
+        let (bucket, key) = object.split_once('/')?;
+        let is_whole = !bucket.is_empty() && !key.is_empty();
+        return is_whole.then(|| FeedSource::S3 { bucket: bucket.to_owned(), key: key.to_owned() });
     }
     item.strip_prefix("file:").filter(|path| !path.is_empty()).map(|path| FeedSource::File(path.into()))
 }
@@ -386,6 +545,27 @@ mod tests {
         for text in ["", "0", "0s", "5", "-1s", "1 fortnight", "101years", "99999999999999999999s"] {
             assert_eq!(untyped(&Time, text), None, "{text:?} must be refused");
         }
+    }
+
+    #[test]
+    fn no_time_at_all_is_a_duration_where_it_has_a_meaning() {
+        for (text, millis) in [("0s", 0), ("5s", 5_000), ("250ms", 250)] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(untyped(&TimeOrZero, text), Some(duration), "{text}");
+            assert_eq!(TimeOrZero.toml(&duration).as_str(), Some(text));
+        }
+        for text in ["", "5", "-1s", "101years"] {
+            assert_eq!(untyped(&TimeOrZero, text), None, "{text:?} must be refused");
+        }
+    }
+
+    #[test]
+    fn an_empty_text_is_none_where_that_has_a_meaning() {
+        assert_eq!(untyped(&OptionalText, ""), Some(None));
+        assert_eq!(untyped(&OptionalText, "a"), Some(Some("a".to_owned())));
+        assert_eq!(untyped(&OptionalText, " "), None, "blank is a mistake");
+        assert_eq!(untyped(&OptionalFile, "a.pem"), Some(Some("a.pem".into())));
+        assert_eq!(untyped(&OptionalSecret, ""), Some(None));
     }
 
     #[test]
@@ -445,11 +625,34 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_bundled_or_a_file() {
-        for text in ["", "bundled,", "file:", "s3://bucket/key", "list.txt", "Bundled"] {
+    fn a_source_is_bundled_or_a_file_or_an_object() {
+        let object = |key: &str| FeedSource::S3 { bucket: "b".to_owned(), key: key.to_owned() };
+        for (text, source) in [
+            ("bundled", FeedSource::Bundled),
+            ("file:list.txt", FeedSource::File("list.txt".into())),
+            ("s3://b/k", object("k")),
+            ("s3://b/a/b c.csv", object("a/b c.csv")),
+        ] {
+            assert_eq!(untyped(&FeedSources, text), Some(vec![source.clone()]), "{text}");
+            assert_eq!(source.to_string(), text);
+        }
+        for text in
+            ["", "bundled,", "file:", "s3://", "s3://b", "s3://b/", "s3:///k", "list.txt", "Bundled", "None"]
+        {
             assert_eq!(untyped(&FeedSources, text), None, "{text:?} must be refused");
         }
         assert_eq!(FeedSources.read(&Written::Strings(Vec::new())), None, "no source at all");
+    }
+
+    #[test]
+    fn a_key_prefix_is_short_and_plain() {
+        let longest = "x".repeat(64);
+        for text in ["mp", "a.b:c-d_1", &longest] {
+            assert_eq!(untyped(&KeyPrefix, text).as_deref(), Some(text));
+        }
+        for text in ["", "a b", "a*", "{a}", "é", &format!("{longest}x")] {
+            assert_eq!(untyped(&KeyPrefix, text), None, "{text:?} must be refused");
+        }
     }
 
     #[test]

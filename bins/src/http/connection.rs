@@ -15,9 +15,8 @@ use tokio::net::TcpStream;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::settings::HttpSettings;
+use super::serving::Serving;
 use super::socket::Socket;
-use super::state::State;
 
 /// The longest head of a request, and how much of a body is read ahead, in bytes.
 const READ_BUFFER: usize = 64 << 10;
@@ -33,13 +32,13 @@ const CONNECTION_WINDOW: u32 = 512 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Makes what turns sockets into HTTP connections.
-pub(super) fn builder(settings: &HttpSettings) -> Builder<TokioExecutor> {
+pub(super) fn builder(serving: &Serving) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // Some clients close their sending side when they have sent all; they still get their answer.
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        .header_read_timeout(serving.header_timeout)
         .max_buf_size(READ_BUFFER)
         .half_close(true);
     builder
@@ -65,10 +64,10 @@ pub(super) async fn serve(
     stream: TcpStream,
     builder: Builder<TokioExecutor>,
     filter: BoxedFilter<(Response,)>,
-    state: Arc<State>,
+    serving: Arc<Serving>,
 ) {
     let seen = Arc::new(Seen::default());
-    let socket = Socket::new(stream, state.settings.write_timeout, Arc::clone(&seen.early_answer));
+    let socket = Socket::new(stream, serving.write_timeout, Arc::clone(&seen.early_answer));
     let inner = TowerToHyperService::new(warp::service(filter));
     let service = service_fn({
         let seen = Arc::clone(&seen);
@@ -76,7 +75,7 @@ pub(super) async fn serve(
     });
     let mut connection = pin!(builder.serve_connection(socket, service));
     // Until the first request there is no limit of time but this one.
-    let mut first_request = pin!(tokio::time::sleep(state.settings.header_timeout));
+    let mut first_request = pin!(tokio::time::sleep(serving.header_timeout));
     let (mut accepting, mut waiting) = (true, true);
     loop {
         tokio::select! {
@@ -86,7 +85,7 @@ pub(super) async fn serve(
                 }
                 return;
             }
-            () = state.stopping.cancelled(), if accepting => {
+            () = serving.stopping.cancelled(), if accepting => {
                 accepting = false;
                 connection.as_mut().graceful_shutdown();
             }

@@ -105,11 +105,9 @@ pub(super) async fn event(state: &State, id: &str, query: &str) -> Answer {
 /// Answers what is known of the fraud list in force.
 pub(super) async fn fraud_list(state: &State, query: &str) -> Answer {
     Parameters::none(query)?;
-    let no_list =
-        || Problem::new(Code::NoFraudList, "No fraud list is loaded yet.").with_status(StatusCode::NOT_FOUND);
     match fetch(state, &FetchQuery::ListInForce).await? {
         FetchAnswer::ListInForce(Some(info)) => Ok(render::read(StatusCode::OK, &ListJson::new(&info))),
-        FetchAnswer::ListInForce(None) => Err(no_list()),
+        FetchAnswer::ListInForce(None) => Err(render::no_fraud_list()),
         _ => Err(not_what_was_asked()),
     }
 }

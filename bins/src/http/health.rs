@@ -1,13 +1,16 @@
 //! Probes: does the process live, and should it get requests.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use mini_platform_core::domain::{ListInfo, Timestamp};
 use mini_platform_core::port::{FetchAnswer, FetchQuery};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use warp::reply::Response;
 
 use super::render;
-use super::state::State;
+use super::state::{ListFreshness, State};
 
 #[derive(Serialize)]
 struct LiveJson {
@@ -20,9 +23,9 @@ pub(super) fn live() -> Response {
 }
 
 #[derive(Serialize)]
-struct ReadyJson {
+struct ReadyJson<C> {
     ready: bool,
-    checks: Checks,
+    checks: C,
 }
 
 #[derive(Serialize)]
@@ -32,8 +35,9 @@ struct Checks {
     running: Check,
 }
 
+/// One thing that has to be right before a service is ready.
 #[derive(Serialize)]
-struct Check {
+pub(super) struct Check {
     ok: bool,
     detail: String,
 }
@@ -43,18 +47,27 @@ impl Check {
         Self { ok: true, detail: detail.into() }
     }
 
-    fn failed(detail: impl Into<String>) -> Self {
+    pub(super) fn failed(detail: impl Into<String>) -> Self {
         Self { ok: false, detail: detail.into() }
     }
+
+    pub(super) fn is_ok(&self) -> bool {
+        self.ok
+    }
+}
+
+/// Answers whether a service is ready, with what was checked.
+pub(super) fn readiness(ready: bool, checks: impl Serialize) -> Response {
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    render::read(status, &ReadyJson { ready, checks })
 }
 
 /// Answers whether the service can take events, and what is missing if it cannot.
 pub(super) async fn ready(state: &State) -> Response {
-    let checks =
-        Checks { worker: worker(state), fraud_list: fraud_list(state).await, running: running(state) };
+    let running = running(&[&state.draining, &state.stopping]);
+    let checks = Checks { worker: worker(state), fraud_list: fraud_list(state).await, running };
     let ready = [&checks.worker, &checks.fraud_list, &checks.running].iter().all(|check| check.ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    render::read(status, &ReadyJson { ready, checks })
+    readiness(ready, checks)
 }
 
 fn worker(state: &State) -> Check {
@@ -67,23 +80,35 @@ fn worker(state: &State) -> Check {
 
 async fn fraud_list(state: &State) -> Check {
     match state.dispatcher.fetch(&FetchQuery::ListInForce).await {
-        Ok(FetchAnswer::ListInForce(Some(list))) => age(state, &list, state.clock.now()),
+        Ok(FetchAnswer::ListInForce(Some(list))) => {
+            age(&list, &state.freshness, state.settings.max_list_age, state.clock.now())
+        }
         Ok(_) => Check::failed("no fraud list is loaded"),
         Err(error) => Check::failed(error.to_string()),
     }
 }
 
 /// Checks the age of a list: since it was loaded, or since a feeder last found that there is no newer one.
-fn age(state: &State, list: &ListInfo, now: Timestamp) -> Check {
-    let fresh_at =
-        state.freshness.confirmed_at().map_or(list.loaded_at, |confirmed| confirmed.max(list.loaded_at));
-    let (age, max) = (now.since(fresh_at).as_secs(), state.settings.max_list_age);
-    let detail = format!("version {}, {age} s old, at most {} s", list.version, max.as_secs());
-    if now.since(fresh_at) > max { Check::failed(detail) } else { Check::ok(detail) }
+///
+/// Without a maximum it is a feeder elsewhere that watches over the age.
+pub(super) fn age(
+    list: &ListInfo,
+    freshness: &ListFreshness,
+    max: Option<Duration>,
+    now: Timestamp,
+) -> Check {
+    let Some(max) = max else {
+        return Check::ok(format!("version {}, kept by a feeder elsewhere", list.version));
+    };
+    let fresh_at = freshness.confirmed_at().map_or(list.loaded_at, |confirmed| confirmed.max(list.loaded_at));
+    let age = now.since(fresh_at);
+    let detail = format!("version {}, {} s old, at most {} s", list.version, age.as_secs(), max.as_secs());
+    if age > max { Check::failed(detail) } else { Check::ok(detail) }
 }
 
-fn running(state: &State) -> Check {
-    if state.draining.is_cancelled() || state.stopping.is_cancelled() {
+/// Checks that nobody asked the service to stop.
+pub(super) fn running(ends: &[&CancellationToken]) -> Check {
+    if ends.iter().any(|end| end.is_cancelled()) {
         Check::failed("shutting down")
     } else {
         Check::ok("running")

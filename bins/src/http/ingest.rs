@@ -85,7 +85,5 @@ fn status(outcome: Outcome) -> StatusCode {
         Outcome::Duplicate => StatusCode::OK,
         Outcome::Fraudulent => StatusCode::FORBIDDEN,
         Outcome::Conflict => StatusCode::CONFLICT,
-        // An outcome that this version does not know is at least no failure.
-        _ => StatusCode::ACCEPTED,
     }
 }

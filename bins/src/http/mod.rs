@@ -3,15 +3,16 @@
 //! A warp filter tells paths apart (`routes`); it is served as a hyper service, which brings graceful shutdown, time
 //! limits and a limit of connections (`server`, `connection`). What is not an answer is a `problem`. Events come in
 //! one by one (`ingest`), as lines (`lines`) or as an array (`array`); the last two share a `pipeline`. Reads are in
-//! `fetch`, probes in `health`.
+//! `fetch`, probes in `health`, and the few pages of a feeder of its own in `feeder`.
 //!
-//! Nothing here knows a worker or a store: everything goes through the
+//! Nothing here knows a worker or a store: everything but a feeder's pages goes through the
 //! [`Dispatcher`](mini_platform_core::Dispatcher).
 
 mod array;
 mod body;
 mod connection;
 mod event_json;
+mod feeder;
 mod fetch;
 mod health;
 mod ids;
@@ -25,10 +26,12 @@ mod render;
 mod request;
 mod routes;
 mod server;
+mod serving;
 mod settings;
 mod socket;
 mod state;
 
+pub use feeder::FeederApi;
 pub use server::HttpServer;
 pub use settings::HttpSettings;
 pub use state::{Api, ListFreshness};

@@ -15,6 +15,7 @@ use warp::reply::Response;
 
 use super::event_json::{Kind, RejectedEvent};
 use super::problem::{Code, Problem, Rejection};
+use crate::telemetry::Metrics;
 
 /// Writes a value as JSON. Writing to memory cannot fail; an empty text would say that a shape is broken.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
@@ -98,7 +99,7 @@ impl ResultWriter {
         let (verdict, party, entry) = match screening {
             EventScreening::Hit { party, entry, .. } => ("hit", Some(party.field()), Some(entry.as_str())),
             EventScreening::Clear { .. } => ("clear", None, None),
-            _ => ("none", None, None),
+            EventScreening::None { .. } => ("none", None, None),
         };
         let screening = Some(ScreeningJson { list_version, verdict, party, entry });
         let error = outcome_error(outcome.outcome);
@@ -125,7 +126,7 @@ fn outcome_error(outcome: Outcome) -> Option<ErrorJson<'static>> {
             Code::Conflict,
             "Another event has this id; the event is not stored. Send it under an id of its own.",
         ),
-        _ => return None,
+        Outcome::Stored | Outcome::Duplicate => return None,
     };
     Some(ErrorJson { code: code.as_str(), detail, pointer: None })
 }
@@ -166,17 +167,8 @@ pub(super) struct EventJson<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum DetailsJson<'a> {
-    Transaction {
-        sender: &'a str,
-        receiver: &'a str,
-    },
-    Operation {
-        client: &'a str,
-        branch: &'a str,
-        operation: &'static str,
-    },
-    /// A kind that this version does not know.
-    Other {},
+    Transaction { sender: &'a str, receiver: &'a str },
+    Operation { client: &'a str, branch: &'a str, operation: &'static str },
 }
 
 impl<'a> EventJson<'a> {
@@ -195,7 +187,6 @@ impl<'a> EventJson<'a> {
                     operation: operation.as_str(),
                 },
             ),
-            _ => ("unknown", DetailsJson::Other {}),
         };
         Self {
             r#type: kind,
@@ -324,6 +315,20 @@ impl<'a> CheckJson<'a> {
         };
         Some(Self { list_version: &screening.version, verdict, entry })
     }
+}
+
+/// Says that there is no list to answer.
+pub(super) fn no_fraud_list() -> Problem {
+    Problem::new(Code::NoFraudList, "No fraud list is loaded yet.").with_status(StatusCode::NOT_FOUND)
+}
+
+/// Answers metrics as Prometheus reads them.
+pub(super) fn metrics(metrics: &Metrics) -> Response {
+    let mut response = http::Response::new(metrics.render()).into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response
 }
 
 /// Drops the body of an answer to HEAD and keeps its length.

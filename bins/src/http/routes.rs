@@ -29,6 +29,7 @@ enum Endpoint {
     FraudCheck,
     Live,
     Ready,
+    Metrics,
 }
 
 impl Endpoint {
@@ -70,8 +71,9 @@ fn read_paths() -> BoxedFilter<(Endpoint,)> {
     let check = warp::path!("v1" / "fraud-list" / "check").map(|| Endpoint::FraudCheck);
     let live = warp::path!("livez").map(|| Endpoint::Live);
     let ready = warp::path!("readyz").map(|| Endpoint::Ready);
+    let metrics = warp::path!("metrics").map(|| Endpoint::Metrics);
     let fraud_list = list.or(check).unify();
-    let probes = live.or(ready).unify();
+    let probes = live.or(ready).unify().or(metrics).unify();
     client_paths().or(event).unify().or(fraud_list).unify().or(probes).unify().boxed()
 }
 
@@ -99,11 +101,11 @@ fn client_paths() -> BoxedFilter<(Endpoint,)> {
 }
 
 /// Answers the only rejection there is: no path matched.
-async fn no_such_path(_: Rejection) -> Result<Response, Infallible> {
+pub(super) async fn no_such_path(_: Rejection) -> Result<Response, Infallible> {
     Ok(unknown_path().into_response())
 }
 
-fn unknown_path() -> Problem {
+pub(super) fn unknown_path() -> Problem {
     Problem::not_found("There is nothing at this path.")
 }
 
@@ -130,6 +132,7 @@ async fn handle(state: Arc<State>, endpoint: Endpoint, request: ApiRequest) -> A
         Endpoint::FraudCheck => fetch::fraud_check(&state, &request.query).await,
         Endpoint::Live => Ok(health::live()),
         Endpoint::Ready => Ok(health::ready(&state).await),
+        Endpoint::Metrics => Ok(render::metrics(&state.metrics)),
     }
 }
 

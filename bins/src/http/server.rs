@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::feeder::{self, FeederApi};
 use super::log_limit::LogLimit;
+use super::serving::Serving;
 use super::settings::HttpSettings;
 use super::state::{Api, State};
 use super::{connection, routes};
@@ -23,11 +25,11 @@ use super::{connection, routes};
 /// not to spin, short enough for a connection to end and free one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the HTTP API.
+/// Serves over HTTP: the platform's API, or the pages of a feeder.
 pub struct HttpServer {
     listener: TcpListener,
     local_addr: SocketAddr,
-    state: Arc<State>,
+    serving: Arc<Serving>,
     filter: BoxedFilter<(Response,)>,
     builder: Builder<TokioExecutor>,
     connections: Arc<Semaphore>,
@@ -46,13 +48,30 @@ impl HttpServer {
     /// # Errors
     /// The address is taken, or is not ours.
     pub async fn bind(settings: HttpSettings, api: Api) -> io::Result<Self> {
-        let listener = TcpListener::bind(settings.listen).await?;
+        let (listen, serving) = (settings.listen, Serving::new(&settings));
+        let state = State::new(settings, api, &serving);
+        Self::start(listen, serving, routes::routes(Arc::new(state))).await
+    }
+
+    /// Starts to listen for who asks a feeder of its own how it is. As [`HttpServer::bind`] otherwise.
+    ///
+    /// # Errors
+    /// The address is taken, or is not ours.
+    pub async fn bind_feeder(listen: SocketAddr, api: FeederApi) -> io::Result<Self> {
+        Self::start(listen, Serving::of_probes(), feeder::routes(api)).await
+    }
+
+    async fn start(
+        listen: SocketAddr,
+        serving: Serving,
+        filter: BoxedFilter<(Response,)>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
         let local_addr = listener.local_addr()?;
-        let builder = connection::builder(&settings);
-        let connections = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-        let state = Arc::new(State::new(settings, api));
-        let filter = routes::routes(Arc::clone(&state));
-        Ok(Self { listener, local_addr, state, filter, builder, connections, refusals: LogLimit::new() })
+        let builder = connection::builder(&serving);
+        let connections = Arc::new(Semaphore::new(serving.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let (serving, refusals) = (Arc::new(serving), LogLimit::new());
+        Ok(Self { listener, local_addr, serving, filter, builder, connections, refusals })
     }
 
     /// Returns the address that is listened on.
@@ -73,14 +92,14 @@ impl HttpServer {
                 (stream, permit) = self.accept() => self.spawn(stream, permit, cut.clone()),
             }
         }
-        let Self { listener, state, .. } = self;
+        let Self { listener, serving, .. } = self;
         drop(listener);
-        state.stopping.cancel();
-        state.tasks.close();
-        if tokio::time::timeout(state.settings.shutdown_grace, state.tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = state.tasks.len(), "the grace is over; connections are cut");
+        serving.stopping.cancel();
+        serving.tasks.close();
+        if tokio::time::timeout(serving.shutdown_grace, serving.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = serving.tasks.len(), "the grace is over; connections are cut");
             cut.cancel();
-            state.tasks.wait().await;
+            serving.tasks.wait().await;
         }
     }
 
@@ -106,8 +125,8 @@ impl HttpServer {
         // Answers are small and leave whole: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let connection =
-            connection::serve(stream, self.builder.clone(), self.filter.clone(), Arc::clone(&self.state));
-        self.state.tasks.spawn(async move {
+            connection::serve(stream, self.builder.clone(), self.filter.clone(), Arc::clone(&self.serving));
+        self.serving.tasks.spawn(async move {
             cut.run_until_cancelled_owned(connection).await;
             drop(permit);
         });

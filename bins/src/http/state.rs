@@ -15,7 +15,9 @@ use tokio_util::task::TaskTracker;
 use super::body::BodyMemory;
 use super::log_limit::LogLimit;
 use super::problem::Problem;
+use super::serving::Serving;
 use super::settings::HttpSettings;
+use crate::telemetry::Metrics;
 
 /// When the feeder last found the fraud list in force to be the newest there is.
 ///
@@ -49,6 +51,7 @@ pub struct Api {
     clock: Arc<dyn Clock>,
     freshness: Arc<ListFreshness>,
     draining: CancellationToken,
+    metrics: Metrics,
 }
 
 impl fmt::Debug for Api {
@@ -66,6 +69,7 @@ impl Api {
             clock: Arc::new(SystemClock),
             freshness: Arc::default(),
             draining: CancellationToken::new(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -90,6 +94,13 @@ impl Api {
         self.draining = draining;
         self
     }
+
+    /// Answers `/metrics` with what these metrics collect; with nothing by default.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
 }
 
 /// What the handlers share.
@@ -99,6 +110,7 @@ pub(super) struct State {
     pub(super) freshness: Arc<ListFreshness>,
     pub(super) settings: HttpSettings,
     pub(super) body_memory: BodyMemory,
+    pub(super) metrics: Metrics,
     /// Cancelled when the service is about to stop.
     pub(super) draining: CancellationToken,
     /// Cancelled when no further request is taken.
@@ -109,17 +121,18 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(settings: HttpSettings, api: Api) -> Self {
-        let Api { dispatcher, clock, freshness, draining } = api;
+    pub(super) fn new(settings: HttpSettings, api: Api, serving: &Serving) -> Self {
+        let Api { dispatcher, clock, freshness, draining, metrics } = api;
         Self {
             dispatcher,
             clock,
             freshness,
             body_memory: BodyMemory::new(settings.max_buffered.max(settings.max_array)),
             settings,
+            metrics,
             draining,
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            stopping: serving.stopping.clone(),
+            tasks: serving.tasks.clone(),
             failures: LogLimit::new(),
         }
     }

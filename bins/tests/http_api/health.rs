@@ -1,8 +1,13 @@
 //! Probes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use mini_platform_bins::bundled::BundledSource;
 use mini_platform_bins::http::HttpSettings;
+use mini_platform_bins::telemetry::Metrics;
+use mini_platform_core::feeder::{Feeder, ListSource};
+use mini_platform_core::memory::MemoryFraudRegistry;
 use serde_json::Value;
 
 use crate::support::{TestApp, settings};
@@ -39,7 +44,7 @@ async fn what_is_missing_is_named() {
 #[tokio::test]
 async fn a_list_grows_old_unless_it_is_confirmed() {
     let max_list_age = Duration::from_secs(3_600);
-    let app = TestApp::start_with(HttpSettings { max_list_age, ..settings() }).await;
+    let app = TestApp::start_with(HttpSettings { max_list_age: Some(max_list_age), ..settings() }).await;
     app.clock.set("2026-02-01T01:00:00Z");
     assert_eq!(ready(&app).await.0, 200, "at its maximum age a list still counts");
     app.clock.set("2026-02-01T01:00:01Z");
@@ -48,6 +53,45 @@ async fn a_list_grows_old_unless_it_is_confirmed() {
     assert_eq!(ready(&app).await.0, 200, "the feeder found that there is no newer list");
     app.freshness.confirm("2026-02-01T00:00:00Z".parse().unwrap());
     assert_eq!(ready(&app).await.0, 200, "an older confirmation takes nothing back");
+}
+
+#[tokio::test]
+async fn a_list_that_a_feeder_elsewhere_keeps_does_not_grow_old_here() {
+    let app = TestApp::start_with(HttpSettings { max_list_age: None, ..settings() }).await;
+    app.clock.set("2036-02-01T01:00:00Z");
+    let (status, body) = ready(&app).await;
+    assert_eq!(status, 200, "{body}");
+    let app = TestApp::start_without_list(HttpSettings { max_list_age: None, ..settings() }).await;
+    assert_eq!(ready(&app).await.0, 503, "but there has to be one");
+}
+
+#[tokio::test]
+async fn metrics_are_answered_as_prometheus_reads_them() {
+    let app = TestApp::start().await;
+    let answer = app.get("/metrics").await;
+    assert_eq!((answer.status, answer.text()), (200, ""), "nothing is collected by itself");
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let metrics = Metrics::install().unwrap();
+    assert!(Metrics::install().is_err(), "one collector a process");
+    let app = TestApp::start_with_metrics(settings(), metrics).await;
+    metrics_of_a_refresh().await;
+    let answer = app.get("/metrics").await;
+    let text = answer.text();
+    for line in [
+        "# TYPE mini_platform_feeder_refreshes_total counter",
+        "mini_platform_feeder_refreshes_total{result=\"replaced\"} 1",
+        "mini_platform_feeder_refresh_duration_seconds_bucket{le=\"+Inf\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} must be in\n{text}");
+    }
+    assert_eq!(app.post("/metrics", "{}").await.status, 405);
+}
+
+/// Refreshes a list once, which the feeder counts.
+async fn metrics_of_a_refresh() {
+    let registry = Arc::new(MemoryFraudRegistry::default());
+    let mut feeder = Feeder::new(registry, ListSource::new(Arc::new(BundledSource)));
+    feeder.refresh().await.unwrap();
 }
 
 #[tokio::test]

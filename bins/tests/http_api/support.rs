@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use mini_platform_bins::http::{Api, HttpServer, HttpSettings, ListFreshness};
+use mini_platform_bins::telemetry::Metrics;
 use mini_platform_core::dispatcher::{DispatcherConfig, RoundRobin, WorkerId};
 use mini_platform_core::domain::{
     Etag, EventBatch, IngestOutcome, ListEntry, ListVersion, MatchMode, Timestamp,
@@ -95,6 +96,10 @@ impl TestApp {
     }
 
     pub(crate) async fn start_without_worker(settings: HttpSettings) -> Self {
+        Self::start_with_metrics(settings, Metrics::default()).await
+    }
+
+    pub(crate) async fn start_with_metrics(settings: HttpSettings, metrics: Metrics) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(0)));
         clock.set("2026-02-01T00:00:00Z");
         let shared_clock = Arc::clone(&clock) as Arc<dyn Clock>;
@@ -106,7 +111,8 @@ impl TestApp {
         let api = Api::new(dispatcher.clone())
             .with_clock(shared_clock)
             .with_list_freshness(Arc::clone(&freshness))
-            .with_draining(draining.clone());
+            .with_draining(draining.clone())
+            .with_metrics(metrics);
         let server = HttpServer::bind(settings, api).await.unwrap();
         let (addr, shutdown) = (server.local_addr(), CancellationToken::new());
         let server = tokio::spawn(server.run(shutdown.clone()));

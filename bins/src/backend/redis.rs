@@ -1,0 +1,78 @@
+//! Redis: one server, a cluster, or a master behind Sentinels.
+
+#[cfg(feature = "redis")]
+mod adapter {
+    use std::sync::Arc;
+
+    use anyhow::Context;
+    use mini_platform_core::domain::MatchMode;
+    use mini_platform_core::port::{AdjacencyStore, FraudRegistry, SystemClock};
+    use mini_platform_redis::{ConnectError, Redis};
+
+    use super::super::Misconfigured;
+    use crate::config::RedisConfig;
+
+    pub(in crate::backend) struct Handle(Redis);
+
+    pub(in crate::backend) async fn open(config: &RedisConfig) -> anyhow::Result<Handle> {
+        let mut settings = mini_platform_redis::RedisConfig::new(config.url.expose())
+            .with_key_prefix(&config.key_prefix)
+            .with_timeout(config.timeout);
+        if let Some(path) = &config.ca_file {
+            let pem = tokio::fs::read(path).await;
+            let pem = pem.map_err(|error| Misconfigured::new("redis", error));
+            let pem = pem.with_context(|| format!("cannot read {} (redis.ca_file)", path.display()))?;
+            settings = settings.with_ca_certificate(pem);
+        }
+        Redis::connect(&settings).await.map(Handle).map_err(classified)
+    }
+
+    /// Tells what no server could mend from what the server may mend.
+    fn classified(error: ConnectError) -> anyhow::Error {
+        match error {
+            ConnectError::InvalidUrl { .. }
+            | ConnectError::InvalidKeyPrefix
+            | ConnectError::InvalidCaCertificate => Misconfigured::new("redis", error).into(),
+            other => other.into(),
+        }
+    }
+
+    impl Handle {
+        pub(in crate::backend) fn adjacency(&self) -> Arc<dyn AdjacencyStore> {
+            Arc::new(self.0.adjacency())
+        }
+
+        pub(in crate::backend) fn registry(&self, mode: MatchMode) -> Arc<dyn FraudRegistry> {
+            Arc::new(self.0.registry(mode, Arc::new(SystemClock)))
+        }
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+mod adapter {
+    use std::sync::Arc;
+
+    use mini_platform_core::domain::MatchMode;
+    use mini_platform_core::port::{AdjacencyStore, FraudRegistry};
+
+    use super::super::NotBuiltIn;
+    use crate::config::RedisConfig;
+
+    pub(in crate::backend) enum Handle {}
+
+    pub(in crate::backend) async fn open(_: &RedisConfig) -> anyhow::Result<Handle> {
+        Err(NotBuiltIn("Redis").into())
+    }
+
+    impl Handle {
+        pub(in crate::backend) fn adjacency(&self) -> Arc<dyn AdjacencyStore> {
+            match *self {}
+        }
+
+        pub(in crate::backend) fn registry(&self, _: MatchMode) -> Arc<dyn FraudRegistry> {
+            match *self {}
+        }
+    }
+}
+
+pub(super) use adapter::{Handle, open};
