@@ -96,7 +96,8 @@ async fn options(config: &MongoConfig) -> Result<ClientOptions, ConnectError> {
     options.app_name = Some(APP_NAME.to_owned());
     options.max_pool_size = Some(config.max_pool());
     options.connect_timeout = Some(limit);
-    options.server_selection_timeout = Some(limit);
+    // Earlier than our own limit, because the driver can say which servers it tried.
+    options.server_selection_timeout = Some(limit * 3 / 4);
     options.retry_writes = Some(true);
     options.retry_reads = Some(true);
     Ok(options)
