@@ -21,7 +21,7 @@ use mini_platform_bins::client::{EventResult, PlatformClient, ResultOutcome, pat
 use mini_platform_mongodb::testkit::MongoSet;
 use mini_platform_redis::testkit::RedisServer;
 use serde_json::{Value, json};
-use support::{PROGRAM, Running, complaint, printed, wait_until};
+use support::{PROGRAM, Running, all_items, complaint, printed, wait_until};
 use tempfile::TempDir;
 
 const SENDERS: usize = 4;
@@ -181,18 +181,8 @@ impl Load {
 async fn stored_ids(client: &PlatformClient, name: &str) -> Vec<String> {
     let mut ids = Vec::new();
     for kind in ["transactions", "operations"] {
-        let mut token = String::new();
-        loop {
-            let path = format!("/v1/clients/{}/{kind}?limit=1000{token}", path_segment(name));
-            let page = client.get(&path).await.unwrap();
-            ids.extend(
-                page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()),
-            );
-            match page["next_page_token"].as_str() {
-                Some(next) => token = format!("&page_token={next}"),
-                None => break,
-            }
-        }
+        let items = all_items(client, &format!("/v1/clients/{}/{kind}", path_segment(name))).await;
+        ids.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
     }
     ids
 }

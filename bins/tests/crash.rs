@@ -1,6 +1,6 @@
 //! `kill -9` in the middle of imports: what was acknowledged is there once, and the links are what the events imply.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -13,7 +13,7 @@ use mini_platform_bins::client::{PlatformClient, path_segment};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use support::{PROGRAM, Running};
+use support::{PROGRAM, Running, all_items};
 
 const EVENTS: usize = 30_000;
 const CLIENTS: usize = 40;
@@ -77,18 +77,6 @@ fn import_and_kill(data: &Path, list: &str, file: &Path, acknowledged: &Path, en
     let _ = importing.wait().unwrap();
 }
 
-async fn all(client: &PlatformClient, path: &str) -> Vec<Value> {
-    let (mut items, mut token) = (Vec::new(), String::new());
-    loop {
-        let page = client.get(&format!("{path}?limit=1000{token}")).await.unwrap();
-        items.extend(page["items"].as_array().unwrap().iter().cloned());
-        match page["next_page_token"].as_str() {
-            Some(next) => token = format!("&page_token={next}"),
-            None => return items,
-        }
-    }
-}
-
 /// What must be read back of a client: ids of its events, its interactions, its branches.
 #[derive(Debug, Default, PartialEq)]
 struct Known {
@@ -130,12 +118,12 @@ fn implied(events: &[Value], client: &str) -> Known {
 
 async fn read_back(platform: &PlatformClient, client: &str) -> Known {
     let base = format!("/v1/clients/{}", path_segment(client));
-    let mut events = all(platform, &format!("{base}/transactions")).await;
-    events.extend(all(platform, &format!("{base}/operations")).await);
+    let mut events = all_items(platform, &format!("{base}/transactions")).await;
+    events.extend(all_items(platform, &format!("{base}/operations")).await);
     let mut ids: Vec<String> = events.iter().map(|event| text(&event["id"])).collect();
     ids.sort();
-    let interactions = all(platform, &format!("{base}/interactions")).await;
-    let branches = all(platform, &format!("{base}/branches")).await;
+    let interactions = all_items(platform, &format!("{base}/interactions")).await;
+    let branches = all_items(platform, &format!("{base}/branches")).await;
     let link = |link: &Value| (text(&link["client"]), (text(&link["direction"]), text(&link["last_at"])));
     Known {
         events: ids,

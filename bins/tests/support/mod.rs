@@ -11,6 +11,9 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use mini_platform_bins::client::PlatformClient;
+use serde_json::Value;
+
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mini-platform");
 
@@ -143,4 +146,17 @@ pub(crate) fn http(method: &str, base: &str, path: &str, body: &[u8]) -> (u16, V
     let head = String::from_utf8_lossy(head).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, body.split_at(4).1.to_vec())
+}
+
+/// Follows the pages of a route to their end.
+pub(crate) async fn all_items(client: &PlatformClient, path: &str) -> Vec<Value> {
+    let (mut items, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("{path}?limit=1000{token}")).await.unwrap();
+        items.extend(page.get("items").and_then(Value::as_array).unwrap().iter().cloned());
+        match page.get("next_page_token").and_then(Value::as_str) {
+            Some(next) => token = format!("&page_token={next}"),
+            None => return items,
+        }
+    }
 }

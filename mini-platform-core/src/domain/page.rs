@@ -77,6 +77,11 @@ impl PageToken {
         Ok(position.to_vec())
     }
 
+    /// Opens a position that is text.
+    pub(crate) fn open_text(&self, fingerprint: u64) -> Result<String, InvalidPage> {
+        String::from_utf8(self.open(fingerprint)?).map_err(|_| InvalidPage::Token)
+    }
+
     /// Returns the token as text: base64url without padding.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -203,8 +203,7 @@ impl NeighbourQuery {
     /// # Errors
     /// The token belongs to another query, or was not made here.
     pub fn with_token(mut self, token: &PageToken) -> Result<Self, InvalidPage> {
-        let position = token.open(self.fingerprint())?;
-        self.after = Some(String::from_utf8(position).map_err(|_| InvalidPage::Token)?);
+        self.after = Some(token.open_text(self.fingerprint())?);
         Ok(self)
     }
 
@@ -260,8 +259,7 @@ impl ClientQuery {
     /// # Errors
     /// The token is none that a query for clients answered.
     pub fn with_token(mut self, token: &PageToken) -> Result<Self, InvalidPage> {
-        let position = token.open(Self::fingerprint())?;
-        self.after = Some(String::from_utf8(position).map_err(|_| InvalidPage::Token)?);
+        self.after = Some(token.open_text(Self::fingerprint())?);
         Ok(self)
     }
 

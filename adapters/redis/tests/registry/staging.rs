@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use mini_platform_core::domain::{ListEntry, MatchMode};
 use mini_platform_core::error::{FaultKind, RegistryError, SourceError};
-use mini_platform_core::port::{FraudList, FraudRegistry, SystemClock};
+use mini_platform_core::port::{FraudList, FraudRegistry, ReplaceOutcome, SystemClock};
 use mini_platform_core::testkit::list_version;
 use mini_platform_redis::testkit::{RedisServer, wait_until};
 use mini_platform_redis::{Redis, RedisConfig, RedisFraudRegistry};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::common::{entry, fault_kind, feed, hits, server_with_registry, staging_keys};
 
@@ -39,18 +40,25 @@ async fn with_short_staging(server: &RedisServer) -> RedisFraudRegistry {
     Redis::connect(&config).await.unwrap().registry(MatchMode::default(), Arc::new(SystemClock))
 }
 
+/// A replacement that is under way and has written a batch.
+async fn staging_feeder(
+    server: &RedisServer,
+    registry: &RedisFraudRegistry,
+) -> (mpsc::Sender<Chunk>, JoinHandle<Result<ReplaceOutcome, RegistryError>>) {
+    let (sender, list) = open_list(2);
+    let registry = registry.clone();
+    let feeder = tokio::spawn(async move { registry.replace(list).await });
+    sender.send(whole_batch()).await.unwrap();
+    wait_until("a batch is written", || is_staging(server));
+    (sender, feeder)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_crashed_feeder_wrote_goes_by_itself() {
     let Some(server) = RedisServer::start() else { return };
     let registry = with_short_staging(&server).await;
     feed(&registry, 1, &["old"]).await;
-    let (sender, list) = open_list(2);
-    let feeder = tokio::spawn({
-        let registry = registry.clone();
-        async move { registry.replace(list).await }
-    });
-    sender.send(whole_batch()).await.unwrap();
-    wait_until("a batch is written", || is_staging(&server));
+    let (_sender, feeder) = staging_feeder(&server, &registry).await;
     feeder.abort();
     wait_until("it is gone", || !is_staging(&server));
     assert_eq!(hits(&registry, &["old", "name 1"]).await.unwrap(), [true, false]);
@@ -70,13 +78,7 @@ async fn a_list_in_force_does_not_go_by_itself() {
 async fn a_list_of_which_a_part_was_lost_on_the_way_does_not_come_into_force() {
     let Some((server, registry)) = server_with_registry(&[]).await else { return };
     feed(&registry, 1, &["old"]).await;
-    let (sender, list) = open_list(2);
-    let feeder = tokio::spawn({
-        let registry = registry.clone();
-        async move { registry.replace(list).await }
-    });
-    sender.send(whole_batch()).await.unwrap();
-    wait_until("a batch is written", || is_staging(&server));
+    let (sender, feeder) = staging_feeder(&server, &registry).await;
     server.ask::<()>(&["FLUSHALL"]);
     sender.send(Ok(vec![entry("the rest")])).await.unwrap();
     drop(sender);
