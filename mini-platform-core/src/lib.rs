@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod deadline;
 pub mod decorate;
 pub mod dispatcher;
 pub mod domain;
@@ -10,6 +11,7 @@ pub mod matching;
 pub mod memory;
 pub mod port;
 pub mod reconcile;
+mod retry;
 pub mod telemetry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -19,7 +21,8 @@ pub mod worker;
 #[cfg(feature = "mock")]
 pub mod mock {
     pub use crate::port::mock::{
-        MockAdjacencyStore, MockClock, MockEventStore, MockFraudRegistry, MockFraudSource, MockWorkerNode,
+        MockAdjacencyStore, MockClock, MockEventStore, MockFraudRegistry, MockFraudSource, MockMembership,
+        MockWorkerDialer, MockWorkerNode,
     };
 }
 

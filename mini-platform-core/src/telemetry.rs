@@ -54,6 +54,25 @@ metrics_table! {
     /// How long a load of the fraud list into the process took.
     LIST_COPY_LOAD_DURATION = histogram(Seconds, "mini_platform_list_copy_load_duration_seconds");
 
+    /// Requests to workers, by `kind` (ingest: a batch, fetch) and `result`: ok, no_workers, overloaded, timeout, failed.
+    DISPATCHER_REQUESTS = counter(Count, "mini_platform_dispatcher_requests_total");
+    /// How long a request to workers took, all tries together, by `kind`: ingest or fetch.
+    DISPATCHER_REQUEST_DURATION = histogram(Seconds, "mini_platform_dispatcher_request_duration_seconds");
+    /// Tries at another worker after one had failed.
+    DISPATCHER_RETRIES = counter(Count, "mini_platform_dispatcher_retries_total");
+    /// Tries at another worker while one was slow.
+    DISPATCHER_HEDGES = counter(Count, "mini_platform_dispatcher_hedges_total");
+    /// Workers that were passed over for a while because they stood out by failing.
+    DISPATCHER_EJECTIONS = counter(Count, "mini_platform_dispatcher_ejections_total");
+    /// Requests under way to workers.
+    DISPATCHER_IN_FLIGHT = gauge(Count, "mini_platform_dispatcher_in_flight");
+
+    /// Workers of the cluster, by `state`: joining, ready, ejected, draining.
+    DISPATCHER_WORKERS = gauge(Count, "mini_platform_dispatcher_workers");
+    /// Requests of workers to join, by `result`: joined, renewed, or why they were refused: cluster_full,
+    /// protocol_version, token, id_taken, not_dialable, shutting_down.
+    DISPATCHER_JOINS = counter(Count, "mini_platform_dispatcher_joins_total");
+
     /// Clients whose links were compared with their events.
     RECONCILE_CLIENTS = counter(Count, "mini_platform_reconcile_clients_total");
     /// Links that differed from the stored events, by `kind`: missing, older, newer, surplus.
@@ -77,7 +96,7 @@ mod tests {
         assert_eq!(described.get(FEEDER_LIST_ENTRIES).map(String::as_str), {
             Some("Different names on the list in force, as of the last look.")
         });
-        assert_eq!(described.len(), 18);
+        assert_eq!(described.len(), 26);
         for name in described.keys() {
             assert!(name.starts_with("mini_platform_"), "{name}");
         }

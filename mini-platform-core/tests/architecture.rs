@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Returns the modules of this crate that the sources in a folder name, with the file that names each.
-fn imports(folder: &Path) -> Vec<(String, String)> {
+/// Returns the sources in a folder, without tests and comments.
+fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -14,16 +14,25 @@ fn imports(folder: &Path) -> Vec<(String, String)> {
             continue;
         }
         if path.is_dir() {
-            found.extend(imports(&path));
+            found.extend(sources(&path));
             continue;
         }
         let source = fs::read_to_string(&path).unwrap();
         let code = source.split("mod tests {").next().unwrap_or_default();
         let code =
             code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        found.push((path.display().to_string(), code));
+    }
+    found
+}
+
+/// Returns the modules of this crate that the sources in a folder name, with the file that names each.
+fn imports(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (file, code) in sources(folder) {
         for rest in code.split("crate::").skip(1) {
             let module: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            found.push((path.display().to_string(), module));
+            found.push((file.clone(), module));
         }
     }
     found
@@ -55,17 +64,28 @@ fn ports_know_the_domain_and_errors_only() {
 
 #[test]
 fn the_worker_knows_ports_and_never_an_adapter() {
-    assert_imports_only("worker", &["domain", "error", "port"]);
+    assert_imports_only("worker", &["domain", "error", "port", "retry"]);
 }
 
 #[test]
 fn the_dispatcher_knows_workers_as_a_port_only() {
-    assert_imports_only("dispatcher", &["domain", "error", "port"]);
+    assert_imports_only("dispatcher", &["deadline", "domain", "error", "port", "telemetry", "mock"]);
+}
+
+#[test]
+fn the_dispatcher_reaches_data_only_through_workers() {
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dispatcher"));
+    assert!(sources.len() > 10, "the sources were found");
+    for (file, code) in sources {
+        for port in ["EventStore", "AdjacencyStore", "FraudRegistry"] {
+            assert!(!code.contains(port), "{file} names {port}; a dispatcher holds no store");
+        }
+    }
 }
 
 #[test]
 fn decorators_know_ports_and_how_names_are_compared() {
-    assert_imports_only("decorate", &["domain", "error", "port", "matching", "telemetry"]);
+    assert_imports_only("decorate", &["domain", "error", "port", "matching", "retry", "telemetry"]);
 }
 
 #[test]

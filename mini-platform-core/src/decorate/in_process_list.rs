@@ -171,14 +171,16 @@ impl InProcessList {
                 self.put(None, changes);
                 return Ok(());
             };
-            if let Some(list) = candidate.take_if(|list| list.info == info) {
+            if let Some(list) = candidate.take_if(|list| is_same_list(&list.info, &info)) {
                 self.put(Some(Copy { list, confirmed: Some(asked) }), changes);
                 return Ok(());
             }
             // Given up before the next one is loaded: there are two indexes at most.
             candidate = None;
             match failed.take() {
-                Some((unloadable, error)) if unloadable == info => return Err(LookError::Load(error)),
+                Some((unloadable, error)) if is_same_list(&unloadable, &info) => {
+                    return Err(LookError::Load(error));
+                }
                 _ => {}
             }
             // Asked again after the load, which may take longer than the bound, and during which the list may change.
@@ -266,6 +268,11 @@ impl InProcessList {
     }
 }
 
+/// Whether a registry speaks of the same names both times, whenever they were confirmed.
+fn is_same_list(one: &ListInfo, other: &ListInfo) -> bool {
+    (&one.version, one.entries, one.loaded_at) == (&other.version, other.entries, other.loaded_at)
+}
+
 const BACKEND: &str = "fraud registry";
 
 fn fault(operation: &'static str, kind: FaultKind) -> RegistryError {
@@ -310,6 +317,10 @@ impl FraudRegistry for InProcessList {
     async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError> {
         let _change = Change(self);
         self.inner.rollback(version).await
+    }
+
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        self.inner.confirm(version).await
     }
 
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {

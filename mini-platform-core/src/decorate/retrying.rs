@@ -8,13 +8,13 @@ use fastrand::Rng;
 use futures_core::future::BoxFuture;
 
 use super::RetryPolicy;
-use super::backoff::Backoff;
 use crate::domain::{
     AppendOutcome, BranchLink, ClientId, ClientQuery, Edge, EventBatch, EventId, EventQuery, Interaction,
     ListInfo, ListVersion, NeighbourQuery, Page, Screening, StoredEvent, Timestamp,
 };
 use crate::error::{RegistryError, Retry, StoreError};
 use crate::port::{AdjacencyStore, EntryStream, EventStore, FraudList, FraudRegistry, ReplaceOutcome};
+use crate::retry::Backoff;
 use crate::telemetry::{PORT_RETRIES, PORT_RETRIES_EXHAUSTED};
 
 /// An [`EventStore`], [`AdjacencyStore`] or [`FraudRegistry`] that makes a call again when it failed in passing.
@@ -175,6 +175,10 @@ impl<P: FraudRegistry + ?Sized> FraudRegistry for Retrying<P> {
 
     async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError> {
         self.retry(FRAUD_REGISTRY, || self.inner.rollback(version)).await
+    }
+
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        self.retry(FRAUD_REGISTRY, || self.inner.confirm(version)).await
     }
 
     /// Opens the stream again when that fails; a stream that breaks off later says so to its reader.

@@ -1,12 +1,17 @@
 //! Single events become batches: whatever waits while a batch is under way makes the next one.
 //!
-//! Nobody lingers: an event that comes alone leaves alone. Under load the batches grow by themselves.
+//! Nobody lingers: an event that comes alone leaves alone. Under load the batches grow by themselves. When more
+//! comes than can be stored, the queue is full and the rest is refused at once; and what waited for so long that its
+//! sender gave up is not sent any more, because working on it would make the next ones late as well.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,12 +20,13 @@ use super::forward::Forwarder;
 use crate::domain::{Event, EventBatchBuilder, IngestOutcome};
 use crate::error::DispatchError;
 
-type Answer = Result<IngestOutcome, Arc<DispatchError>>;
+type Answer = Result<IngestOutcome, DispatchError>;
 
 /// An event that waits for its batch.
 #[derive(Debug)]
 struct Waiting {
     event: Event,
+    since: Instant,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -39,7 +45,9 @@ impl Coalescer {
             waiting,
             held_back: VecDeque::new(),
             max_batch: config.max_batch,
-            slots: Arc::new(Semaphore::new(config.concurrent_batches.max(1))),
+            slots: Arc::default(),
+            slots_a_member: config.concurrent_batches.max(1),
+            patience: config.timeout,
             forwarder,
             tasks: tasks.clone(),
         };
@@ -50,17 +58,46 @@ impl Coalescer {
 
     pub(super) async fn submit(&self, event: Event) -> Result<IngestOutcome, DispatchError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Waiting { event, answer }).map_err(|refused| match refused {
+        let waiting = Waiting { event, since: Instant::now(), answer };
+        self.queue.try_send(waiting).map_err(|refused| match refused {
             TrySendError::Full(_) => DispatchError::Overloaded,
             TrySendError::Closed(_) => DispatchError::ShuttingDown,
         })?;
-        let answer = answered.await.map_err(|_| DispatchError::ShuttingDown)?;
-        answer.map_err(DispatchError::Batch)
+        answered.await.map_err(|_| DispatchError::ShuttingDown)?
     }
 
     pub(super) async fn shut_down(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
+    }
+}
+
+/// Counts the batches under way.
+#[derive(Debug, Default)]
+struct Slots {
+    taken: AtomicUsize,
+    freed: Notify,
+}
+
+impl Slots {
+    /// Waits until fewer are taken than there are, and takes one. Only one task may wait.
+    async fn take(self: &Arc<Self>, there_are: impl Fn() -> usize) -> Slot {
+        while self.taken.load(Ordering::Acquire) >= there_are() {
+            self.freed.notified().await;
+        }
+        self.taken.fetch_add(1, Ordering::AcqRel);
+        Slot(Arc::clone(self))
+    }
+}
+
+/// A batch under way.
+#[derive(Debug)]
+struct Slot(Arc<Slots>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+        self.0.freed.notify_one();
     }
 }
 
@@ -70,7 +107,10 @@ struct Gatherer {
     /// Events whose id is in the batch that was gathered before them.
     held_back: VecDeque<Waiting>,
     max_batch: usize,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
+    slots_a_member: usize,
+    /// How long an event may wait.
+    patience: Duration,
     forwarder: Arc<Forwarder>,
     tasks: TaskTracker,
 }
@@ -79,7 +119,8 @@ impl Gatherer {
     async fn run(mut self, stop: CancellationToken) {
         loop {
             // Take a slot first: what arrives while all slots are taken makes the next batch larger.
-            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            let slots = || self.slots_a_member.saturating_mul(self.forwarder.members().max(1));
+            let slot = self.slots.take(slots).await;
             let Some(first) = self.next(&stop).await else { return };
             let (batch, answers) = self.gather(first);
             let forwarder = Arc::clone(&self.forwarder);
@@ -108,10 +149,16 @@ impl Gatherer {
         let mut batch = EventBatchBuilder::default();
         let (mut answers, mut held_back) = (Vec::new(), VecDeque::new());
         let mut next = Some(first);
-        while let Some(Waiting { event, answer }) = next {
-            match batch.push(event) {
-                Ok(()) => answers.push(answer),
-                Err(event) => held_back.push_back(Waiting { event, answer }),
+        let now = Instant::now();
+        while let Some(Waiting { event, since, answer }) = next {
+            if now.saturating_duration_since(since) > self.patience {
+                // A receiver that is gone needs no answer.
+                let _ = answer.send(Err(DispatchError::Overloaded));
+            } else {
+                match batch.push(event) {
+                    Ok(()) => answers.push(answer),
+                    Err(event) => held_back.push_back(Waiting { event, since, answer }),
+                }
             }
             if batch.len() + held_back.len() >= self.max_batch {
                 break;
@@ -136,7 +183,7 @@ async fn forward(forwarder: &Forwarder, batch: EventBatchBuilder, answers: Vec<o
         Err(error) => {
             let error = Arc::new(error);
             for answer in answers {
-                let _ = answer.send(Err(Arc::clone(&error)));
+                let _ = answer.send(Err(DispatchError::Batch(Arc::clone(&error))));
             }
         }
     }

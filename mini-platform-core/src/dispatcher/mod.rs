@@ -1,23 +1,34 @@
 //! The dispatcher: takes requests, balances them over workers, answers what became of them.
 //!
-//! It knows workers only as [`WorkerNode`]s and holds no store. Three questions, three files: who exists
-//! (`cluster`), whom to pick (`balancer`), what if it fails (`forward`). Single events are gathered into batches
-//! by the `coalescer`.
+//! It knows workers only as [`WorkerNode`]s and holds no store. Each question has its own file: who exists
+//! (`cluster`), how workers come and go (`membership`), how loaded one is (`member`), who is suspect (`outlier`),
+//! whom to pick (`balancer`), what if it fails (`forward`). Single events are gathered into batches by the
+//! `coalescer`.
 
 mod balancer;
 mod cluster;
 mod coalescer;
+mod ewma;
 mod forward;
+mod member;
+mod membership;
+mod outlier;
+mod retry_budget;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use balancer::{LoadBalancer, PickRequest, RoundRobin};
-pub use cluster::{ClusterView, InFlight, Member, MemberIndex, WorkerId};
+use tokio::time::Instant;
 
-use crate::domain::{ClientId, Event, EventBatch, IngestOutcome, MAX_BATCH};
+pub use balancer::{Candidates, LeastInFlight, LoadBalancer, P2cEwma, PickRequest, Rendezvous, RoundRobin};
+pub use cluster::{ClusterView, MemberIndex};
+pub use member::{Load, Member, WorkerState};
+pub use membership::{ClusterConfig, ClusterMembership, WorkerInfo};
+pub use outlier::OutlierPolicy;
+
+use crate::domain::{ClientId, Epoch, Event, EventBatch, IngestOutcome, MAX_BATCH, WorkerId};
 use crate::error::DispatchError;
-use crate::port::{FetchAnswer, FetchQuery, WorkerNode};
+use crate::port::{FetchAnswer, FetchQuery, WorkerDialer, WorkerNode};
 use cluster::Cluster;
 use coalescer::Coalescer;
 use forward::Forwarder;
@@ -31,17 +42,31 @@ pub struct DispatcherConfig {
     /// The most single events that are gathered into one batch, 1 to [`MAX_BATCH`]. Default 512: where the
     /// measured gain of larger batches ends.
     pub max_batch: usize,
-    /// How many batches of single events are under way at once. Default 4: one is stored while others are
-    /// gathered, screened and answered.
+    /// How many batches of single events are under way at once for each member. Default 4: one is stored while
+    /// others are gathered, screened and answered. For each, so that a member that hangs holds up its own part
+    /// at most.
     pub concurrent_batches: usize,
-    /// How many single events may wait; more are answered `Overloaded` at once. Default 8192: about a tenth of
-    /// a second's work of one core.
+    /// How many single events may wait; more are answered `Overloaded` at once, and so is one that has waited
+    /// for longer than the timeout. Default 8192: about a tenth of a second's work of one core.
     pub queue: usize,
+    /// How many requests, batches and fetches, may be under way to workers; more are answered `Overloaded` at
+    /// once. Default 1024: 1,000 requests a second even if each takes the whole timeout, and what one worker's
+    /// server takes at most.
+    pub max_in_flight: usize,
+    /// When members are ejected that stand out by failing.
+    pub outliers: OutlierPolicy,
 }
 
 impl Default for DispatcherConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(1), max_batch: 512, concurrent_batches: 4, queue: 8192 }
+        Self {
+            timeout: Duration::from_secs(1),
+            max_batch: 512,
+            concurrent_batches: 4,
+            queue: 8192,
+            max_in_flight: 1024,
+            outliers: OutlierPolicy::default(),
+        }
     }
 }
 
@@ -66,6 +91,20 @@ impl DispatcherConfig {
         self.queue = events.max(1);
         self
     }
+
+    /// Sets how many batches of single events are under way at once for each member, at least 1.
+    #[must_use]
+    pub fn with_concurrent_batches(mut self, batches: usize) -> Self {
+        self.concurrent_batches = batches.max(1);
+        self
+    }
+
+    /// Sets how many requests may be under way to workers, at least 1.
+    #[must_use]
+    pub fn with_max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = requests.max(1);
+        self
+    }
 }
 
 /// Balances requests over workers. A clone shares the same state.
@@ -73,7 +112,8 @@ impl DispatcherConfig {
 /// ```
 /// # use std::sync::Arc;
 /// # use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
-/// use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, RoundRobin, WorkerId};
+/// use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, RoundRobin};
+/// use mini_platform_core::domain::WorkerId;
 /// # use mini_platform_core::Worker;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -84,7 +124,7 @@ impl DispatcherConfig {
 /// #     Arc::new(MemoryFraudRegistry::default()),
 /// # ));
 /// let dispatcher = Dispatcher::new(DispatcherConfig::default(), Arc::new(RoundRobin::default()));
-/// dispatcher.add_member(WorkerId::new("local"), worker);
+/// dispatcher.add_member(WorkerId::LOCAL, worker);
 /// assert_eq!(dispatcher.view().members().len(), 1);
 /// # }
 /// ```
@@ -101,8 +141,8 @@ impl Dispatcher {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up by what it configures")]
     pub fn new(config: DispatcherConfig, balancer: Arc<dyn LoadBalancer>) -> Self {
-        let cluster = Arc::new(Cluster::default());
-        let forwarder = Arc::new(Forwarder::new(Arc::clone(&cluster), balancer, config.timeout));
+        let cluster = Arc::new(Cluster::new(config.outliers.clone(), Instant::now()));
+        let forwarder = Arc::new(Forwarder::new(Arc::clone(&cluster), balancer, &config));
         let coalescer = Arc::new(Coalescer::start(Arc::clone(&forwarder), &config));
         Self { cluster, forwarder, coalescer }
     }
@@ -117,6 +157,25 @@ impl Dispatcher {
         self.cluster.remove(id);
     }
 
+    /// Lets workers elsewhere join.
+    ///
+    /// Epochs start at `first_epoch`: give a higher one at every start, such as the time in microseconds.
+    #[must_use]
+    pub fn membership(
+        &self,
+        config: ClusterConfig,
+        dialer: Arc<dyn WorkerDialer>,
+        first_epoch: Epoch,
+    ) -> ClusterMembership {
+        ClusterMembership::new(Arc::clone(&self.cluster), config, dialer, first_epoch)
+    }
+
+    /// Returns the workers of this moment: the members and those that are joining, ordered by id.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        self.cluster.workers()
+    }
+
     /// Returns the members of this moment.
     #[must_use]
     pub fn view(&self) -> Arc<ClusterView> {
@@ -125,7 +184,8 @@ impl Dispatcher {
 
     /// Takes in one event, gathered into a batch with whatever else is waiting.
     ///
-    /// Dropping the future does not take the event back.
+    /// Answers within twice the timeout: what waited for longer than the timeout is not sent, and what is sent
+    /// takes no longer than that. Dropping the future does not take the event back.
     ///
     /// # Errors
     /// Nothing was promised; the same event may be sent again.
@@ -133,7 +193,10 @@ impl Dispatcher {
         self.coalescer.submit(event).await
     }
 
-    /// Takes in a batch. Answers one outcome an event, in order.
+    /// Takes in a batch. Answers one outcome an event, in order, within the timeout.
+    ///
+    /// An event is stored once, however many members were tried; but one that a slow member stored while another
+    /// was tried may be answered as a duplicate.
     ///
     /// # Errors
     /// Nothing was promised; the whole batch may be sent again.
@@ -157,7 +220,9 @@ impl Dispatcher {
     }
 }
 
-/// Returns the client by whom a request can be kept on one worker: the first party of the first event.
+/// Returns the client by whom a batch can be kept on one worker: the first party of the first event. A batch of
+/// several clients goes where the first one goes: it is not split, because all its verdicts come from one version
+/// of the fraud list.
 fn affinity(batch: &EventBatch) -> Option<&ClientId> {
     batch.events().first().and_then(|event| event.parties().next()).map(|(_, client)| client)
 }

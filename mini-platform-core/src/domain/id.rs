@@ -50,7 +50,11 @@ fn check_length(text: &str, max: usize) -> Result<(), InvalidId> {
 }
 
 fn check_event_id(text: &str) -> Result<(), InvalidId> {
-    check_length(text, MAX_EVENT_ID_BYTES)?;
+    check_printable(text, MAX_EVENT_ID_BYTES)
+}
+
+pub(super) fn check_printable(text: &str, max: usize) -> Result<(), InvalidId> {
+    check_length(text, max)?;
     if text.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(()) } else { Err(InvalidId::NotPrintableAscii) }
 }
 

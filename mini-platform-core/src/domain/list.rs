@@ -146,7 +146,7 @@ impl From<ListVersion> for String {
 }
 
 /// What a registry knows of a list that it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListInfo {
     /// Which publication it is.
     pub version: ListVersion,
@@ -156,6 +156,8 @@ pub struct ListInfo {
     pub source: String,
     /// When the registry took it in.
     pub loaded_at: Timestamp,
+    /// When a feeder last found that its sources have no newer list to put in its place; `loaded_at` until then.
+    pub confirmed_at: Timestamp,
 }
 
 #[cfg(test)]

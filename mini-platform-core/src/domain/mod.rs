@@ -14,6 +14,7 @@ mod page;
 mod query;
 mod screening;
 mod time;
+mod worker;
 
 pub use adjacency::{BranchLink, Direction, Edge, Interaction, Side};
 pub use batch::{EventBatch, EventBatchBuilder, InvalidBatch, MAX_BATCH};
@@ -26,3 +27,7 @@ pub use page::{InvalidPage, MAX_PAGE_SIZE, Page, PageSize, PageToken};
 pub use query::{ClientQuery, EventFilter, EventPosition, EventQuery, NeighbourQuery, TimeRange};
 pub use screening::{EventScreening, MatchMode, Screening, Verdict};
 pub use time::{InvalidTimestamp, Timestamp};
+pub use worker::{
+    Epoch, Incarnation, InvalidNodeAddress, JoinToken, MAX_ADDRESS_BYTES, MAX_TOKEN_BYTES,
+    MAX_WORKER_ID_BYTES, NodeAddress, ProtocolVersion, WorkerId,
+};

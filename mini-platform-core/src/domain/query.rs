@@ -156,6 +156,12 @@ impl EventQuery {
         self.after.as_ref()
     }
 
+    /// Returns the token that this query continues from, to send the query on.
+    #[must_use]
+    pub fn token(&self) -> Option<PageToken> {
+        self.after.as_ref().map(|after| PageToken::seal(self.fingerprint(), &after.to_bytes()))
+    }
+
     /// Makes the token of the page behind an event.
     #[must_use]
     pub fn token_after(&self, stored: &StoredEvent) -> PageToken {
@@ -223,6 +229,12 @@ impl NeighbourQuery {
     #[must_use]
     pub fn after(&self) -> Option<&str> {
         self.after.as_deref()
+    }
+
+    /// Returns the token that this query continues from, to send the query on.
+    #[must_use]
+    pub fn token(&self) -> Option<PageToken> {
+        self.after.as_deref().map(|after| self.token_after(after))
     }
 
     /// Makes the token of the page behind a neighbour.

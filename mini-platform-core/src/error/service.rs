@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, RegistryError, Retry, StoreError};
+use super::{Fault, FaultKind, RegistryError, Retry, StoreError};
 
 /// A worker could not finish a batch. Nothing was promised; the same batch may be sent again.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,12 @@ pub enum IngestError {
 }
 
 impl IngestError {
+    /// Says whether the worker itself could not be reached, as opposed to a backend behind it.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.kind() == FaultKind::Unavailable)
+    }
+
     /// Says whether a retry can help.
     #[must_use]
     pub fn retry(&self) -> Retry {
@@ -50,6 +56,12 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Says whether the worker itself could not be reached, as opposed to a backend behind it.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.kind() == FaultKind::Unavailable)
+    }
+
     /// Says whether a retry can help.
     #[must_use]
     pub fn retry(&self) -> Retry {

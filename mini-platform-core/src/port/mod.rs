@@ -15,6 +15,8 @@ mod clock;
 mod event_store;
 mod fraud_registry;
 mod fraud_source;
+mod membership;
+mod worker_dialer;
 mod worker_node;
 
 pub use adjacency_store::AdjacencyStore;
@@ -22,6 +24,8 @@ pub use clock::{Clock, SystemClock};
 pub use event_store::EventStore;
 pub use fraud_registry::{EntryStream, FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome};
 pub use fraud_source::{Fetched, FraudSource, RawList};
+pub use membership::{HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest, Membership, MembershipLease};
+pub use worker_dialer::{Dialled, WorkerDialer};
 pub use worker_node::{ClientOverview, FetchAnswer, FetchQuery, WorkerNode};
 
 #[cfg(feature = "mock")]
@@ -31,5 +35,7 @@ pub(crate) mod mock {
     pub use super::event_store::MockEventStore;
     pub use super::fraud_registry::MockFraudRegistry;
     pub use super::fraud_source::MockFraudSource;
+    pub use super::membership::MockMembership;
+    pub use super::worker_dialer::MockWorkerDialer;
     pub use super::worker_node::MockWorkerNode;
 }

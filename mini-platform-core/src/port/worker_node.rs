@@ -28,6 +28,19 @@ pub enum FetchQuery {
     Check(ClientId),
 }
 
+impl FetchQuery {
+    /// Returns the client whose data is asked for, if it is one client's.
+    #[must_use]
+    pub fn client(&self) -> Option<&ClientId> {
+        match self {
+            Self::Events(query) => Some(query.client()),
+            Self::Interactions(query) | Self::Branches(query) => Some(query.client()),
+            Self::Overview(client) => Some(client),
+            Self::Event(_) | Self::ListInForce | Self::Check(_) => None,
+        }
+    }
+}
+
 /// The first page of everything that is known of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientOverview {

@@ -2,6 +2,7 @@
 //!
 //! One file a stage. A stage takes the whole batch, calls its port once, and hands on what the next one needs.
 
+mod attendance;
 mod fetch;
 mod link;
 mod persist;
@@ -10,6 +11,8 @@ mod screen;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+pub use attendance::Attendance;
 
 use crate::domain::{AppendOutcome, EventBatch, EventScreening, IngestOutcome, Outcome};
 use crate::error::{FetchError, IngestError};

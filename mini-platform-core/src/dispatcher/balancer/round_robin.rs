@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{LoadBalancer, PickRequest};
+use super::{Candidates, LoadBalancer, PickRequest};
 use crate::dispatcher::{ClusterView, MemberIndex};
 
 /// Picks each member in turn, whatever its load.
@@ -15,36 +15,38 @@ pub struct RoundRobin {
 
 impl LoadBalancer for RoundRobin {
     fn pick(&self, view: &ClusterView, request: &PickRequest<'_>) -> Option<MemberIndex> {
-        let count = view.members().len();
         // A further try goes on from the last one: it must not use up the turn of the next request.
         let turn = match request.tried.last() {
             Some(MemberIndex(last)) => last + 1,
             None => self.next.fetch_add(1, Ordering::Relaxed),
         };
-        let start = turn.checked_rem(count)?;
-        (start..count).chain(0..start).map(MemberIndex).find(|index| !request.tried.contains(index))
+        Candidates::new(view, request).starting_at(turn).next().map(|(index, _)| index)
     }
 }
 
 #[cfg(all(test, feature = "mock"))]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::dispatcher::WorkerId;
+    use tokio::time::Instant;
+
     use crate::dispatcher::cluster::Cluster;
+    use crate::dispatcher::outlier::OutlierPolicy;
+    use crate::domain::WorkerId;
     use crate::mock::MockWorkerNode;
 
     fn view(members: usize) -> Arc<ClusterView> {
-        let cluster = Cluster::default();
+        let cluster = Cluster::new(OutlierPolicy::default(), Instant::now());
         for number in 0..members {
-            cluster.add(WorkerId::new(format!("w{number}")), Arc::new(MockWorkerNode::new()));
+            cluster.add(WorkerId::new(format!("w{number}")).unwrap(), Arc::new(MockWorkerNode::new()));
         }
         cluster.view()
     }
 
     fn pick(balancer: &RoundRobin, view: &ClusterView, tried: &[MemberIndex]) -> Option<usize> {
-        balancer.pick(view, &PickRequest::new(None, tried)).map(|MemberIndex(index)| index)
+        balancer.pick(view, &PickRequest::new(None, tried, Instant::now())).map(|MemberIndex(index)| index)
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl RetryPolicy {
 
 /// The retries of one call.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     policy: RetryPolicy,
     started: Instant,
     attempts: u32,
@@ -88,12 +88,12 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Starts with the first call.
-    pub(super) fn start(policy: RetryPolicy) -> Self {
+    pub(crate) fn start(policy: RetryPolicy) -> Self {
         Self { policy, started: Instant::now(), attempts: 1 }
     }
 
     /// Returns the pause before the next call, or `None` when there is none.
-    pub(super) fn pause(&mut self, retry: Retry, jitter: &mut Rng) -> Option<Duration> {
+    pub(crate) fn pause(&mut self, retry: Retry, jitter: &mut Rng) -> Option<Duration> {
         let pause = match retry {
             Retry::Never => return None,
             Retry::Backoff => self.limit().mul_f64(jitter.f64()),

@@ -1,0 +1,54 @@
+//! How much time a request has left, for whoever works on it.
+//!
+//! A task-local value, so that ports need no argument for it: the dispatcher sets it, the gRPC client sends what is
+//! left of it along, and the server on the other side sets it again.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+
+tokio::task_local! {
+    static DEADLINE: Instant;
+}
+
+/// Works for at most `limit`, and for at most as long as the work around it may take.
+///
+/// When the time is up the work is dropped where it stands.
+///
+/// # Errors
+/// The time is up.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let own = Instant::now() + limit;
+    let deadline = DEADLINE.try_with(|outer| own.min(*outer)).unwrap_or(own);
+    tokio::time::timeout_at(deadline, DEADLINE.scope(deadline, work)).await
+}
+
+/// Returns how much time is left for the work that asks; `None` without a limit.
+#[must_use]
+pub fn remaining() -> Option<Duration> {
+    DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_within_work_has_no_more_time_than_the_outer_one() {
+        let left = within(Duration::from_secs(1), async {
+            tokio::time::advance(Duration::from_millis(400)).await;
+            within(Duration::from_secs(5), async { remaining() }).await
+        });
+        assert_eq!(left.await.ok().and_then(Result::ok).flatten(), Some(Duration::from_millis(600)));
+        assert_eq!(remaining(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_ends_when_its_time_is_up() {
+        let start = Instant::now();
+        assert!(within(Duration::from_secs(1), std::future::pending::<()>()).await.is_err());
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,129 @@
+//! More comes than can be done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, P2cEwma};
+use mini_platform_core::error::DispatchError;
+use mini_platform_core::port::{FetchQuery, WorkerNode};
+use mini_platform_core::testkit::transfer;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::support::{Act, Scripted, balanced, dispatcher, millis, send, worker};
+
+/// How one event fared, and after how long.
+type Fared = (Result<(), DispatchError>, Duration);
+
+/// Sends single events at an even pace, whatever becomes of them.
+async fn flood(dispatcher: &Dispatcher, a_second: u32, seconds: u32) -> Vec<Fared> {
+    let mut tasks: Vec<JoinHandle<Fared>> = Vec::new();
+    for n in 0..a_second * seconds {
+        let dispatcher = dispatcher.clone();
+        tasks.push(tokio::spawn(async move {
+            let start = Instant::now();
+            let answer = dispatcher.ingest_one(transfer(&format!("t{n}"), "ann", "bob", 1)).await;
+            (answer.map(drop), start.elapsed())
+        }));
+        if n % (a_second / 100) == 0 {
+            tokio::time::sleep(millis(10)).await;
+        }
+    }
+    futures_util::future::join_all(tasks).await.into_iter().map(Result::unwrap).collect()
+}
+
+fn is_overloaded(answer: &Result<(), DispatchError>) -> bool {
+    matches!(answer, Err(DispatchError::Overloaded))
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_times_too_much_is_refused_at_once_and_the_rest_is_in_time() {
+    let (worker, _) = worker().await;
+    let member = Scripted::new(&worker, Act::Answer(millis(100)));
+    // Four batches of ten every 100 ms: 400 events a second.
+    let config = DispatcherConfig::default().with_max_batch(10).with_queue(200);
+    let dispatcher = dispatcher(config, vec![member.clone()]);
+    let fared = flood(&dispatcher, 4_000, 5).await;
+    let (refused, accepted): (Vec<_>, Vec<_>) =
+        fared.into_iter().partition(|(answer, _)| is_overloaded(answer));
+    assert!(refused.iter().all(|(_, took)| *took == Duration::ZERO), "refused at once");
+    assert!(accepted.iter().all(|(answer, took)| answer.is_ok() && *took <= millis(700)), "in time");
+    assert!((1_900..=2_300).contains(&accepted.len()), "as many as there is room for: {}", accepted.len());
+    assert_eq!(member.most_under_way(), 4, "the worker holds no more than usual");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_too_long_is_not_sent() {
+    let (worker, _) = worker().await;
+    let member = Scripted::new(&worker, Act::Answer(millis(100)));
+    let config = DispatcherConfig::default().with_max_batch(10).with_queue(100_000);
+    let dispatcher = dispatcher(config, vec![member.clone()]);
+    let fared = flood(&dispatcher, 4_000, 5).await;
+    let (refused, accepted): (Vec<_>, Vec<_>) =
+        fared.into_iter().partition(|(answer, _)| is_overloaded(answer));
+    assert!(accepted.iter().all(|(answer, took)| answer.is_ok() && *took <= millis(1_100)), "in time");
+    assert!(refused.iter().all(|(_, took)| (millis(1_000)..=millis(1_200)).contains(took)));
+    assert!(accepted.len() >= 2_000, "the worker is never idle: {}", accepted.len());
+    assert_eq!(member.calls(), accepted.len().div_ceil(10), "and never works for nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_member_among_three_does_not_stop_single_events() {
+    let (worker, _) = worker().await;
+    let hung = Scripted::new(&worker, Act::Hang);
+    let quick = Scripted::new(&worker, Act::Answer(millis(5)));
+    let nodes: Vec<Arc<dyn WorkerNode>> = vec![quick.clone(), hung.clone(), quick];
+    let dispatcher = balanced(DispatcherConfig::default(), P2cEwma::new(1), nodes);
+    let fared = flood(&dispatcher, 1_000, 5).await;
+    assert!(fared.iter().all(|(answer, _)| answer.is_ok()));
+    let late = fared.iter().filter(|(_, took)| *took > millis(100)).count();
+    assert!(late * 100 < fared.len(), "{late} of {} are late", fared.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_requests_than_may_be_under_way_are_refused_at_once() {
+    let (worker, _) = worker().await;
+    let member = Scripted::new(&worker, Act::Answer(millis(100)));
+    let config = DispatcherConfig::default().with_max_in_flight(8);
+    let dispatcher = dispatcher(config, vec![member.clone()]);
+    let sent: Vec<_> = (0..80)
+        .map(|n| {
+            let dispatcher = dispatcher.clone();
+            tokio::spawn(async move {
+                let start = Instant::now();
+                let answer = match n % 2 {
+                    0 => send(&dispatcher, n).await.map(drop),
+                    _ => dispatcher.fetch(&FetchQuery::ListInForce).await.map(drop),
+                };
+                (answer, start.elapsed())
+            })
+        })
+        .collect();
+    let fared = futures_util::future::join_all(sent).await;
+    let (refused, accepted): (Vec<_>, Vec<_>) =
+        fared.into_iter().map(Result::unwrap).partition(|(answer, _)| is_overloaded(answer));
+    assert_eq!((accepted.len(), member.most_under_way()), (8, 8));
+    assert!(accepted.iter().all(|(answer, took)| answer.is_ok() && *took == millis(100)));
+    assert!(refused.iter().all(|(_, took)| *took == Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_room_again_whatever_way_a_request_ends() {
+    let (worker, _) = worker().await;
+    let member = Scripted::new(&worker, Act::Answer(Duration::ZERO));
+    let dispatcher = dispatcher(DispatcherConfig::default().with_max_in_flight(1), vec![member.clone()]);
+    let acts = [
+        Act::Hang,
+        Act::Answer(Duration::ZERO),
+        Act::Shorten,
+        Act::Fail(Duration::ZERO, mini_platform_core::error::FaultKind::Timeout),
+    ];
+    for act in acts {
+        member.act(act);
+        let _ = send(&dispatcher, 1).await;
+    }
+    member.act(Act::Hang);
+    assert!(tokio::time::timeout(millis(10), send(&dispatcher, 2)).await.is_err(), "its caller went away");
+    member.act(Act::Answer(Duration::ZERO));
+    send(&dispatcher, 3).await.unwrap();
+}
