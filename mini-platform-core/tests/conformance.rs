@@ -14,6 +14,7 @@ use mini_platform_core::memory::{
 };
 use mini_platform_core::port::{AdjacencyStore, EventStore, Fetched, FraudRegistry, FraudSource, WorkerNode};
 use mini_platform_core::testkit::fraud_source::PublishedSource;
+use mini_platform_core::testkit::membership::MembershipStage;
 use mini_platform_core::testkit::{Fixture, fraud_list, list_version, model, worker_node::FRAUDSTERS};
 
 async fn events() -> Fixture<dyn EventStore> {
@@ -64,11 +65,16 @@ async fn source() -> Fixture<dyn PublishedSource> {
     Fixture::new(Arc::new(Source::default()))
 }
 
+async fn membership() -> Fixture<MembershipStage> {
+    Fixture::new(Arc::new(MembershipStage::default()))
+}
+
 mini_platform_core::event_store_conformance!(events());
 mini_platform_core::adjacency_store_conformance!(adjacency());
 mini_platform_core::fraud_registry_conformance!(registry());
 mini_platform_core::fraud_source_conformance!(source());
 mini_platform_core::worker_node_conformance!(worker());
+mini_platform_core::membership_conformance!(membership());
 
 #[test]
 fn the_models_agree_with_themselves() {

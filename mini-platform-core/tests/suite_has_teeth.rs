@@ -15,6 +15,7 @@ use mini_platform_core::error::*;
 use mini_platform_core::memory::*;
 use mini_platform_core::port::*;
 use mini_platform_core::testkit::fraud_source::PublishedSource;
+use mini_platform_core::testkit::membership::{LEASE, MembershipStage};
 use mini_platform_core::testkit::worker_node::FRAUDSTERS;
 use mini_platform_core::testkit::{Fixture, at, client, fraud_list, list_version};
 
@@ -39,6 +40,7 @@ mini_platform_core::adjacency_store_cases! { [emit_teeth_tests], [] }
 mini_platform_core::fraud_registry_cases! { [emit_teeth_tests], [] }
 mini_platform_core::fraud_source_cases! { [emit_teeth_tests], [] }
 mini_platform_core::worker_node_cases! { [emit_teeth_tests], [] }
+mini_platform_core::membership_cases! { [emit_teeth_tests], [] }
 
 /// Adapters that break one clause each, named after the case that must notice.
 mod broken {
@@ -149,6 +151,9 @@ mod broken {
             fr11_equal_entries_come_once => ReadsEntriesAsTheyCame,
             fr11_a_large_list_is_read_whole => ReadsOneChunk,
             fr11_a_list_that_is_trimmed_is_never_read_short => ReadsWhatIsLeft,
+            fr12_the_list_in_force_tells_when_it_was_confirmed => OnlySaysItConfirmed,
+            fr12_only_the_version_in_force_is_confirmed => ConfirmsAnyVersion,
+            fr12_a_change_of_the_list_takes_no_confirmation_back => ForgetsTheConfirmation,
         }
     }
 
@@ -193,6 +198,36 @@ mod broken {
             wn3_an_untimed_resend_does_not_move_links => LinksWhateverComes,
             wn3_a_conflict_leaves_no_link => LinksWhateverComes,
             wn5_every_fetch_answers_its_own_kind => AnswersTheListToEverything,
+        }
+    }
+
+    pub(crate) mod membership {
+        use super::super::memberships::{BrokenMembership, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<MembershipStage>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken {
+                    let stage = MembershipStage::default();
+                    let broken = BrokenMembership::new(Defect::$defect, stage.cluster.clone());
+                    Fixture::new(Arc::new(stage.reached_through(Arc::new(broken))))
+                })+
+            };
+        }
+
+        broken! {
+            ms1_a_worker_that_answers_is_a_member => JoinsNobody,
+            ms1_a_worker_that_is_not_reached_is_none => TakesEverybody,
+            ms2_joining_again_keeps_the_membership => LeavesBeforeJoining,
+            ms2_another_run_replaces_the_member => AnswersTheFirstEpoch,
+            ms2_a_live_id_is_refused_at_another_address => TakesEverybody,
+            ms3_a_lease_that_is_not_renewed_ends => AlwaysSaysRenewed,
+            ms3_heartbeats_keep_a_membership => ForgetsToRenew,
+            ms4_an_earlier_epoch_neither_renews_nor_leaves => ActsOnTheLatestEpoch,
+            ms5_a_member_that_left_takes_no_requests => ForgetsToLeave,
+            ms5_leaving_twice_is_no_error => LeavesOnlyOnce,
         }
     }
 }
@@ -658,6 +693,9 @@ mod registry {
         ReadsEntriesAsTheyCame,
         ReadsOneChunk,
         ReadsWhatIsLeft,
+        OnlySaysItConfirmed,
+        ConfirmsAnyVersion,
+        ForgetsTheConfirmation,
     }
 
     type Entries = Vec<ListEntry>;
@@ -776,7 +814,22 @@ mod registry {
                     self.inner().replace(list(version, entries)).await?;
                     Ok(self.inner().in_force().await?.unwrap())
                 }
+                Defect::ForgetsTheConfirmation => {
+                    let info = self.inner().rollback(version).await?;
+                    Ok(ListInfo { confirmed_at: info.loaded_at, ..info })
+                }
                 _ => self.inner().rollback(version).await,
+            }
+        }
+
+        async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+            let in_force = self.inner().in_force().await?;
+            match (self.defect, in_force) {
+                (Defect::OnlySaysItConfirmed, Some(info)) => {
+                    Ok(Some(ListInfo { confirmed_at: SystemClock.now(), ..info }))
+                }
+                (Defect::ConfirmsAnyVersion, Some(info)) => self.inner().confirm(&info.version).await,
+                _ => self.inner().confirm(version).await,
             }
         }
 
@@ -938,6 +991,93 @@ mod worker {
                 _ => query,
             };
             self.inner.fetch(asked).await
+        }
+    }
+}
+
+mod memberships {
+    use super::*;
+    use mini_platform_core::dispatcher::ClusterMembership;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        JoinsNobody,
+        TakesEverybody,
+        LeavesBeforeJoining,
+        AnswersTheFirstEpoch,
+        AlwaysSaysRenewed,
+        ForgetsToRenew,
+        ActsOnTheLatestEpoch,
+        ForgetsToLeave,
+        LeavesOnlyOnce,
+    }
+
+    pub(crate) struct BrokenMembership {
+        defect: Defect,
+        inner: ClusterMembership,
+        /// The epochs that were given.
+        epochs: Mutex<Vec<Epoch>>,
+        left: AtomicUsize,
+    }
+
+    impl BrokenMembership {
+        pub(crate) fn new(defect: Defect, inner: ClusterMembership) -> Self {
+            Self { defect, inner, epochs: Mutex::default(), left: AtomicUsize::new(0) }
+        }
+
+        fn latest(&self) -> Option<Epoch> {
+            self.epochs.lock().unwrap().last().copied()
+        }
+
+        fn acted_on(&self, epoch: Epoch) -> Epoch {
+            match self.defect {
+                Defect::ActsOnTheLatestEpoch => self.latest().unwrap_or(epoch),
+                _ => epoch,
+            }
+        }
+    }
+
+    fn made_up() -> MembershipLease {
+        MembershipLease { epoch: Epoch(7), ttl: LEASE, heartbeat_interval: LEASE / 3 }
+    }
+
+    #[async_trait]
+    impl Membership for BrokenMembership {
+        async fn join(&self, request: &JoinRequest) -> Result<JoinAnswer, Fault> {
+            if self.defect == Defect::JoinsNobody {
+                return Ok(JoinAnswer::Joined(made_up()));
+            }
+            if let (Defect::LeavesBeforeJoining, Some(latest)) = (self.defect, self.latest()) {
+                self.inner.leave(&request.id, latest).await?;
+            }
+            let mut lease = match self.inner.join(request).await? {
+                JoinAnswer::Rejected(_) if self.defect == Defect::TakesEverybody => made_up(),
+                JoinAnswer::Rejected(rejection) => return Ok(JoinAnswer::Rejected(rejection)),
+                JoinAnswer::Joined(lease) => lease,
+            };
+            let mut epochs = self.epochs.lock().unwrap();
+            epochs.push(lease.epoch);
+            if self.defect == Defect::AnswersTheFirstEpoch {
+                lease.epoch = epochs.first().copied().unwrap();
+            }
+            Ok(JoinAnswer::Joined(lease))
+        }
+
+        async fn heartbeat(&self, id: &WorkerId, epoch: Epoch) -> Result<HeartbeatAnswer, Fault> {
+            if matches!(self.defect, Defect::AlwaysSaysRenewed | Defect::ForgetsToRenew) {
+                return Ok(HeartbeatAnswer::Renewed);
+            }
+            self.inner.heartbeat(id, self.acted_on(epoch)).await
+        }
+
+        async fn leave(&self, id: &WorkerId, epoch: Epoch) -> Result<(), Fault> {
+            if self.defect == Defect::ForgetsToLeave {
+                return Ok(());
+            }
+            if self.defect == Defect::LeavesOnlyOnce && self.left.fetch_add(1, Ordering::SeqCst) > 0 {
+                return Err(Fault::new("dispatcher", "let a worker leave", FaultKind::Internal));
+            }
+            self.inner.leave(id, self.acted_on(epoch)).await
         }
     }
 }

@@ -64,7 +64,8 @@ impl Embedded {
         store.remove_unlisted_chunks(&record).map_err(failed)?;
         let newest = NewestLinks::new(store.read_newest_link().map_err(failed)?);
         let next_list = record.kept.iter().map(|list| list.number + 1).max().unwrap_or_default();
-        let lists = Arc::new(ArcSwap::from_pointee(Lists { record, index: None }));
+        let confirmed = store.read_list_confirmed().map_err(failed)?;
+        let lists = Arc::new(ArcSwap::from_pointee(Lists { record, index: None, confirmed }));
         let (jobs, queue) = mpsc::channel(MAX_QUEUED_JOBS);
         let stop = Arc::new(AtomicBool::new(false));
         let store = Arc::new(store);
@@ -118,15 +119,17 @@ impl Embedded {
 
     /// Indexes the list in force. Comes before the first registry, so nobody changes the lists meanwhile.
     fn load_list_in_force(&self, mode: MatchMode) -> Result<(), OpenError> {
-        let mut record = self.shared.lists.load().record.clone();
+        let lists = self.shared.lists.load_full();
+        let mut record = lists.record.clone();
         let in_force = record.in_force;
         let list = record.kept.iter_mut().find(|list| Some(list.number) == in_force);
         let (Some(list), Some(store)) = (list, self.shared.store.load_full()) else { return Ok(()) };
         let index = lists::load_index(&store, &store.snapshot(), list, mode)
             .map_err(|failure| OpenError::of(self.dir.clone(), failure))?;
         // How many names are different depends on the mode.
-        list.info.entries = u64::try_from(index.len()).unwrap_or(u64::MAX);
-        self.shared.lists.store(Arc::new(Lists { record, index: Some(Arc::new(index)) }));
+        list.entries = u64::try_from(index.len()).unwrap_or(u64::MAX);
+        let next = Lists { record, index: Some(Arc::new(index)), confirmed: lists.confirmed };
+        self.shared.lists.store(Arc::new(next));
         Ok(())
     }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use fjall::OwnedWriteBatch;
 use futures_util::{StreamExt, stream};
-use mini_platform_core::domain::{ClientId, ListEntry, ListInfo, ListVersion, MatchMode, Screening};
+use mini_platform_core::domain::{
+    ClientId, ListEntry, ListInfo, ListVersion, MatchMode, Screening, Timestamp,
+};
 use mini_platform_core::error::{Fault, RegistryError};
 use mini_platform_core::matching::{FraudIndex, FraudIndexBuilder};
 use mini_platform_core::port::{Clock, EntryStream, FraudList, FraudRegistry, ReplaceOutcome};
@@ -32,6 +34,7 @@ const READ_ENTRIES: usize = 1024;
 
 const REPLACE: &str = "replace the fraud list";
 const ROLL_BACK: &str = "roll the fraud list back";
+const CONFIRM: &str = "confirm the fraud list";
 const READ_BACK: &str = "read a fraud list back";
 
 /// A [`FraudRegistry`] in the folder of an [`Embedded`](crate::Embedded). A clone costs a reference count.
@@ -60,6 +63,8 @@ pub(crate) enum ListJob {
     Install { list: KeptList, index: Arc<FraudIndex>, reply: Reply<ReplaceOutcome> },
     /// Puts a kept list back in force.
     RollBack { list: KeptList, index: Arc<FraudIndex>, reply: Reply<Option<ListInfo>> },
+    /// Notes that a version was confirmed.
+    Confirm { version: ListVersion, at: Timestamp, reply: Reply<Option<ListInfo>> },
     /// Removes the chunks of a list that did not come into force.
     Discard { number: u64, chunks: u32 },
 }
@@ -67,9 +72,10 @@ pub(crate) enum ListJob {
 /// What becomes of a change.
 pub(crate) enum ListDecision {
     Write,
-    Install { dropped: Vec<KeptList> },
+    Install { info: ListInfo, dropped: Vec<KeptList> },
     Stale { newest: ListVersion },
-    RollBack,
+    RollBack { info: ListInfo },
+    Confirm { info: ListInfo },
     Unknown,
 }
 
@@ -78,18 +84,25 @@ impl ListJob {
     pub(crate) fn decide(&self, lists: &Lists) -> (ListDecision, Option<Lists>) {
         match self {
             Self::Stage { .. } | Self::Discard { .. } => (ListDecision::Write, None),
-            Self::Install { list, index, .. } => match lists.newer_than(&list.info.version) {
+            Self::Install { list, index, .. } => match lists.newer_than(&list.version) {
                 Some(newest) => (ListDecision::Stale { newest: newest.clone() }, None),
                 None => {
                     let (next, dropped) = lists.with_new(list.clone(), Arc::clone(index));
-                    (ListDecision::Install { dropped }, Some(next))
+                    (ListDecision::Install { info: next.info(list), dropped }, Some(next))
                 }
             },
             // It may have been dropped while its index was made.
             Self::RollBack { list, index, .. } => match lists.with_old(list, Arc::clone(index)) {
-                Some(next) => (ListDecision::RollBack, Some(next)),
+                Some(next) => (ListDecision::RollBack { info: next.info(list) }, Some(next)),
                 None => (ListDecision::Unknown, None),
             },
+            Self::Confirm { version, at, .. } => {
+                let next = lists.with_confirmed(version, *at);
+                match next.as_ref().and_then(|next| Some(next.info(next.in_force()?))) {
+                    Some(info) => (ListDecision::Confirm { info }, next),
+                    None => (ListDecision::Unknown, None),
+                }
+            }
         }
     }
 
@@ -104,20 +117,21 @@ impl ListJob {
                 remove_chunks(store, batch, number, chunks);
                 Answer::nobody()
             }
-            (Self::Install { list, reply, .. }, ListDecision::Install { dropped }) => {
+            (Self::Install { reply, .. }, ListDecision::Install { info, dropped }) => {
                 for old in dropped {
                     remove_chunks(store, batch, old.number, old.chunks);
                 }
-                Answer::new(reply, Ok(ReplaceOutcome::Replaced(list.info)))
+                Answer::new(reply, Ok(ReplaceOutcome::Replaced(info)))
             }
             (Self::Install { list, reply, .. }, ListDecision::Stale { newest }) => {
                 remove_chunks(store, batch, list.number, list.chunks);
                 Answer::new(reply, Ok(ReplaceOutcome::Stale { newest }))
             }
-            (Self::RollBack { list, reply, .. }, ListDecision::RollBack) => {
-                Answer::new(reply, Ok(Some(list.info)))
+            (Self::RollBack { reply, .. }, ListDecision::RollBack { info })
+            | (Self::Confirm { reply, .. }, ListDecision::Confirm { info }) => {
+                Answer::new(reply, Ok(Some(info)))
             }
-            (Self::RollBack { reply, .. }, _) => Answer::new(reply, Ok(None)),
+            (Self::RollBack { reply, .. } | Self::Confirm { reply, .. }, _) => Answer::new(reply, Ok(None)),
             (Self::Install { .. }, _) => Answer::nobody(),
         }
     }
@@ -205,8 +219,8 @@ impl EmbeddedFraudRegistry {
         let chunks = staging.finish().await?;
         let index = builder.build();
         let entries = u64::try_from(index.len()).unwrap_or(u64::MAX);
-        let info = ListInfo { version, entries, source, loaded_at: self.clock.now() };
-        Ok((KeptList { number, chunks, info }, index))
+        let loaded_at = self.clock.now();
+        Ok((KeptList { number, chunks, version, entries, source, loaded_at }, index))
     }
 }
 
@@ -215,17 +229,19 @@ impl FraudRegistry for EmbeddedFraudRegistry {
     async fn screen(&self, subjects: &[ClientId]) -> Result<Screening, RegistryError> {
         let lists = self.shared.lists.load();
         match (lists.in_force(), &lists.index) {
-            (Some(info), Some(index)) => Ok(index.screen(&info.version, subjects)),
+            (Some(list), Some(index)) => Ok(index.screen(&list.version, subjects)),
             _ => Err(RegistryError::NoList),
         }
     }
 
     async fn in_force(&self) -> Result<Option<ListInfo>, RegistryError> {
-        Ok(self.shared.lists.load().in_force().cloned())
+        let lists = self.shared.lists.load();
+        Ok(lists.in_force().map(|list| lists.info(list)))
     }
 
     async fn history(&self) -> Result<Vec<ListInfo>, RegistryError> {
-        Ok(self.shared.lists.load().record.kept.iter().map(|list| list.info.clone()).collect())
+        let lists = self.shared.lists.load();
+        Ok(lists.record.kept.iter().map(|list| lists.info(list)).collect())
     }
 
     async fn replace(&self, list: FraudList) -> Result<ReplaceOutcome, RegistryError> {
@@ -242,6 +258,12 @@ impl FraudRegistry for EmbeddedFraudRegistry {
         let (list, index) = self.load(ROLL_BACK, version).await?.ok_or_else(unknown)?;
         let job = |reply| Job::List(ListJob::RollBack { list, index: Arc::new(index), reply });
         self.shared.write(ROLL_BACK, job).await?.ok_or_else(unknown)
+    }
+
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        let (version, at) = (version.clone(), self.clock.now());
+        let job = |reply| Job::List(ListJob::Confirm { version, at, reply });
+        Ok(self.shared.write(CONFIRM, job).await?)
     }
 
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {

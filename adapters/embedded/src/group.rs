@@ -108,7 +108,7 @@ impl<'a> Group<'a> {
             batch.insert(&self.store.links, key.clone(), value.as_slice());
         }
         if let Some(lists) = &self.pending.lists {
-            self.store.put_lists(batch, &lists.record);
+            self.store.put_lists(batch, lists);
         }
         self.pending
     }

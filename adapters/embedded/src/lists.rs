@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fjall::{Readable, Snapshot};
-use mini_platform_core::domain::{ListInfo, ListVersion, MatchMode};
+use mini_platform_core::domain::{ListInfo, ListVersion, MatchMode, Timestamp};
 use mini_platform_core::matching::{FraudIndex, FraudIndexBuilder};
 use mini_platform_core::port::KEPT_VERSIONS;
 
@@ -17,13 +17,27 @@ use crate::store::Store;
 pub(crate) struct Lists {
     pub(crate) record: ListsRecord,
     pub(crate) index: Option<Arc<FraudIndex>>,
+    /// When a list was last confirmed, if that was noted.
+    pub(crate) confirmed: Option<Timestamp>,
 }
 
 impl Lists {
-    /// Returns what is known of the list in force.
-    pub(crate) fn in_force(&self) -> Option<&ListInfo> {
+    /// Returns the list in force.
+    pub(crate) fn in_force(&self) -> Option<&KeptList> {
         let number = self.record.in_force?;
-        self.record.kept.iter().find(|list| list.number == number).map(|list| &list.info)
+        self.record.kept.iter().find(|list| list.number == number)
+    }
+
+    /// Returns when a list was last confirmed, or loaded if that was later.
+    pub(crate) fn confirmed_at(&self) -> Option<Timestamp> {
+        self.record.kept.iter().map(|list| list.loaded_at).chain(self.confirmed).max()
+    }
+
+    /// Returns what is known of a kept list.
+    pub(crate) fn info(&self, list: &KeptList) -> ListInfo {
+        let KeptList { version, entries, source, loaded_at, .. } = list.clone();
+        let confirmed_at = self.confirmed_at().filter(|_| self.record.in_force == Some(list.number));
+        ListInfo { version, entries, source, loaded_at, confirmed_at: confirmed_at.unwrap_or(loaded_at) }
     }
 
     /// Whether a version was published no later than the newest that was ever held.
@@ -33,17 +47,18 @@ impl Lists {
 
     /// Returns the index of a version if that is the one in force.
     pub(crate) fn index_of(&self, version: &ListVersion) -> Option<&Arc<FraudIndex>> {
-        self.index.as_ref().filter(|_| self.in_force().is_some_and(|info| info.version == *version))
+        self.index.as_ref().filter(|_| self.in_force().is_some_and(|list| list.version == *version))
     }
 
     /// Returns the state after a new list, and the lists that are no longer kept.
     pub(crate) fn with_new(&self, list: KeptList, index: Arc<FraudIndex>) -> (Self, Vec<KeptList>) {
         let mut record = self.record.clone();
-        record.newest = Some(list.info.version.clone());
+        record.newest = Some(list.version.clone());
         record.in_force = Some(list.number);
         record.kept.insert(0, list);
         let dropped = record.kept.split_off(KEPT_VERSIONS.min(record.kept.len()));
-        (Self { record, index: Some(index) }, dropped)
+        // Noted before lists are dropped: one of them may have been loaded last by a clock that went back.
+        (Self { record, index: Some(index), confirmed: self.confirmed_at() }, dropped)
     }
 
     /// Returns the state after a return to a list; `None` when it is not kept.
@@ -52,7 +67,14 @@ impl Lists {
             return None;
         }
         let record = ListsRecord { in_force: Some(list.number), ..self.record.clone() };
-        Some(Self { record, index: Some(index) })
+        Some(Self { record, index: Some(index), confirmed: self.confirmed })
+    }
+
+    /// Returns the state after a version was confirmed; `None` when it is not in force.
+    pub(crate) fn with_confirmed(&self, version: &ListVersion, at: Timestamp) -> Option<Self> {
+        self.in_force().filter(|list| list.version == *version)?;
+        let confirmed = self.confirmed_at().max(Some(at));
+        Some(Self { record: self.record.clone(), index: self.index.clone(), confirmed })
     }
 }
 
@@ -66,7 +88,7 @@ pub(crate) fn load(
 ) -> Result<Option<(KeptList, FraudIndex)>, Failure> {
     let snapshot = store.snapshot();
     let kept = store.read_lists(&snapshot)?.kept;
-    let Some(list) = kept.into_iter().find(|list| list.info.version == *version) else { return Ok(None) };
+    let Some(list) = kept.into_iter().find(|list| list.version == *version) else { return Ok(None) };
     let index = load_index(store, &snapshot, &list, mode)?;
     Ok(Some((list, index)))
 }

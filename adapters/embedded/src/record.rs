@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use mini_platform_core::domain::{
-    Amount, BranchId, ClientId, Event, EventDetails, EventId, ListEntry, ListInfo, ListVersion, OccurredAt,
+    Amount, BranchId, ClientId, Event, EventDetails, EventId, ListEntry, ListVersion, OccurredAt,
     OperationType, StoredEvent, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,10 @@ pub(crate) struct KeptList {
     /// Leads the keys of its chunks.
     pub(crate) number: u64,
     pub(crate) chunks: u32,
-    pub(crate) info: ListInfo,
+    pub(crate) version: ListVersion,
+    pub(crate) entries: u64,
+    pub(crate) source: String,
+    pub(crate) loaded_at: Timestamp,
 }
 
 /// Which fraud lists are kept, and which of them is in force.
@@ -127,15 +130,15 @@ pub(crate) fn read_link(bytes: &[u8]) -> Result<Timestamp, BadRecord> {
     decode("links", bytes)
 }
 
-/// Writes the latest time of all links.
-pub(crate) fn write_newest_link(at: Timestamp) -> Vec<u8> {
+/// Writes a time that is kept for itself.
+pub(crate) fn write_time(at: Timestamp) -> Vec<u8> {
     let mut out = Vec::new();
     encode(&at, &mut out);
     out
 }
 
-/// Reads the latest time of all links.
-pub(crate) fn read_newest_link(bytes: &[u8]) -> Result<Timestamp, BadRecord> {
+/// Reads a time that is kept for itself.
+pub(crate) fn read_time(bytes: &[u8]) -> Result<Timestamp, BadRecord> {
     decode("meta", bytes)
 }
 
@@ -211,10 +214,19 @@ mod tests {
     #[test]
     fn lists_survive_their_records() {
         let version = ListVersion::new(at(3), Etag::new("v3").unwrap());
-        let info =
-            ListInfo { version: version.clone(), entries: 2, source: "file:x".into(), loaded_at: at(4) };
-        let kept = vec![KeptList { number: 7, chunks: 1, info }];
-        let lists = ListsRecord { newest: Some(version), in_force: Some(7), kept };
+        let kept = vec![KeptList {
+            number: 7,
+            chunks: 1,
+            version: version.clone(),
+            entries: 2,
+            source: "file:x".into(),
+            loaded_at: at(4),
+        }];
+        let lists = ListsRecord { newest: Some(version.clone()), in_force: Some(7), kept };
+        let mut as_always = Vec::new();
+        let list = (7_u64, 1_u32, (&version, 2_u64, "file:x", at(4)));
+        encode(&(Some(&version), Some(7_u64), vec![list]), &mut as_always);
+        assert_eq!(write_lists(&lists), as_always, "folders keep the form of their lists");
         assert_eq!(read_lists(&write_lists(&lists)), Ok(lists));
         let entries = vec![ListEntry::new("Ann").unwrap(), ListEntry::new("Б").unwrap()];
         assert_eq!(read_chunk(&write_chunk(&entries)), Ok(entries));

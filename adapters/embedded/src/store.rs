@@ -15,6 +15,7 @@ use crate::config::EmbeddedConfig;
 use crate::error::{Failure, OpenError};
 use crate::folder::Folder;
 use crate::key;
+use crate::lists::Lists;
 use crate::record::{self, ListsRecord};
 
 /// The form of the whole database, kept in it.
@@ -24,6 +25,8 @@ const FORMAT: u8 = 2;
 const FORMAT_WITHOUT_CLIENTS: u8 = 1;
 const FORMAT_KEY: &str = "format";
 const LISTS_KEY: &str = "lists";
+/// Apart from the lists, which the first folders have without it.
+const LIST_CONFIRMED_KEY: &str = "list confirmed";
 const NEWEST_LINK_KEY: &str = "newest link";
 
 /// How much a keyspace gathers in memory before it writes a table, in bytes.
@@ -152,20 +155,32 @@ impl Store {
         }
     }
 
+    /// Reads when a fraud list was last confirmed.
+    pub(crate) fn read_list_confirmed(&self) -> Result<Option<Timestamp>, Failure> {
+        self.read_time(LIST_CONFIRMED_KEY)
+    }
+
     /// Adds to a batch which fraud lists there are.
-    pub(crate) fn put_lists(&self, batch: &mut OwnedWriteBatch, lists: &ListsRecord) {
-        batch.insert(&self.meta, LISTS_KEY, record::write_lists(lists));
+    pub(crate) fn put_lists(&self, batch: &mut OwnedWriteBatch, lists: &Lists) {
+        batch.insert(&self.meta, LISTS_KEY, record::write_lists(&lists.record));
+        if let Some(at) = lists.confirmed_at() {
+            batch.insert(&self.meta, LIST_CONFIRMED_KEY, record::write_time(at));
+        }
     }
 
     /// Reads the latest time of all links.
     pub(crate) fn read_newest_link(&self) -> Result<Option<Timestamp>, Failure> {
-        let bytes = self.meta.get(NEWEST_LINK_KEY)?;
-        Ok(bytes.map(|bytes| record::read_newest_link(&bytes)).transpose()?)
+        self.read_time(NEWEST_LINK_KEY)
+    }
+
+    fn read_time(&self, key: &str) -> Result<Option<Timestamp>, Failure> {
+        let bytes = self.meta.get(key)?;
+        Ok(bytes.map(|bytes| record::read_time(&bytes)).transpose()?)
     }
 
     /// Adds to a batch the latest time of all links.
     pub(crate) fn put_newest_link(&self, batch: &mut OwnedWriteBatch, at: Timestamp) {
-        batch.insert(&self.meta, NEWEST_LINK_KEY, record::write_newest_link(at));
+        batch.insert(&self.meta, NEWEST_LINK_KEY, record::write_time(at));
     }
 
     /// Removes the chunks of lists that are not kept: a crash in the middle of a replacement leaves them.

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use futures_util::{StreamExt, stream};
@@ -14,7 +15,7 @@ use mini_platform_core::domain::{
 use mini_platform_core::error::{FaultKind, RegistryError, SourceError, StoreError};
 use mini_platform_core::port::{AdjacencyStore, EventStore, FraudList, FraudRegistry, ReplaceOutcome};
 use mini_platform_core::testkit::{
-    at, batch, branch, client, deposit, fraud_list, id, list_version, transfer, withdrawal,
+    ManualClock, at, batch, branch, client, deposit, fraud_list, id, list_version, transfer, withdrawal,
 };
 use mini_platform_embedded::{Embedded, EmbeddedConfig, EmbeddedFraudRegistry, OpenError};
 
@@ -149,6 +150,49 @@ async fn fraud_lists_and_a_rollback_outlive_a_restart() {
     assert_eq!(stale, ReplaceOutcome::Stale { newest: list_version(7) });
     lists.rollback(&list_version(7)).await.unwrap();
     assert_ne!(verdict(&lists, "bad 7").await, Verdict::Clear);
+}
+
+/// Opens a folder whose clock stands still.
+fn open_at(dir: &Path, second: i64) -> Embedded {
+    Embedded::open(&EmbeddedConfig::new(dir).with_clock(Arc::new(ManualClock::new(at(second))))).unwrap()
+}
+
+#[tokio::test]
+async fn a_confirmation_outlives_a_restart_and_a_clock_that_went_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let loaded = open_at(dir.path(), 100);
+    registry(&loaded).replace(fraud_list(1, &["bad"])).await.unwrap();
+    loaded.close().await;
+    for (now, expected) in [(200, 200), (50, 200), (300, 300)] {
+        let embedded = open_at(dir.path(), now);
+        let lists = registry(&embedded);
+        let confirmed = lists.confirm(&list_version(1)).await.unwrap().unwrap();
+        assert_eq!((confirmed.loaded_at, confirmed.confirmed_at), (at(100), at(expected)));
+        drop((lists, embedded));
+        let embedded = open(dir.path());
+        assert_eq!(registry(&embedded).in_force().await.unwrap(), Some(confirmed));
+    }
+    let embedded = open_at(dir.path(), 10);
+    let lists = registry(&embedded);
+    for published_at in 2..=6 {
+        lists.replace(fraud_list(published_at, &["bad"])).await.unwrap();
+        assert_eq!(lists.in_force().await.unwrap().unwrap().confirmed_at, at(300));
+    }
+}
+
+#[tokio::test]
+async fn in_a_folder_from_before_confirmations_a_list_is_as_old_as_its_loading() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = open_at(dir.path(), 100);
+    registry(&embedded).replace(fraud_list(1, &["bad"])).await.unwrap();
+    registry(&embedded).confirm(&list_version(1)).await.unwrap();
+    embedded.close().await;
+    tamper(dir.path(), "meta", |meta, batch| batch.remove(meta, "list confirmed"));
+    let embedded = open_at(dir.path(), 500);
+    let lists = registry(&embedded);
+    let list = lists.in_force().await.unwrap().unwrap();
+    assert_eq!((list.loaded_at, list.confirmed_at), (at(100), at(100)));
+    assert_eq!(lists.confirm(&list_version(1)).await.unwrap().unwrap().confirmed_at, at(500));
 }
 
 #[tokio::test]

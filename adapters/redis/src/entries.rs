@@ -67,7 +67,7 @@ impl Reading {
         let entries = self.take(&names).map_err(|failure| failure.during(READ))?;
         if next > 0 {
             self.cursor = Some(next);
-        } else if (self.entries, self.checksum) != (self.list.info.entries, self.list.checksum) {
+        } else if (self.entries, self.checksum) != (self.list.entries, self.list.checksum) {
             return Err(Failure::Lost("names are missing or came twice").during(READ).into());
         }
         Ok(entries)
@@ -85,7 +85,7 @@ impl Reading {
     }
 
     fn version(&self) -> ListVersion {
-        self.list.info.version.clone()
+        self.list.version.clone()
     }
 }
 

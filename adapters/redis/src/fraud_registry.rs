@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use mini_platform_core::domain::{ClientId, ListInfo, ListVersion, MatchMode, Screening, Verdict};
+use mini_platform_core::domain::{ClientId, ListInfo, ListVersion, MatchMode, Screening, Timestamp, Verdict};
 use mini_platform_core::error::{Fault, RegistryError};
 use mini_platform_core::port::{Clock, EntryStream, FraudList, FraudRegistry, ReplaceOutcome};
 use redis::{Cmd, Pipeline, Value, cmd};
@@ -31,6 +31,7 @@ const SCREEN: &str = "screen names";
 const LOOK: &str = "look at the fraud lists";
 const REPLACE: &str = "replace the fraud list";
 const ROLL_BACK: &str = "roll the fraud list back";
+const CONFIRM: &str = "confirm the fraud list";
 const ENTRIES: &str = "open a fraud list";
 
 const KEEPS_CHANGING: Failure = Failure::Lost("the fraud lists keep changing");
@@ -62,6 +63,9 @@ struct Record {
 struct Look {
     record: Arc<Record>,
     lengths: Vec<u64>,
+    /// When a list was last confirmed, as it lies in Redis and what it says.
+    raw_confirmed: Option<String>,
+    confirmed: Option<Timestamp>,
 }
 
 impl fmt::Debug for RedisFraudRegistry {
@@ -106,14 +110,17 @@ impl RedisFraudRegistry {
         for slot in slots() {
             pipeline.cmd("HLEN").arg(self.keys.names(slot));
         }
+        pipeline.cmd("GET").arg(self.keys.confirmed());
         pipeline.cmd("GET").arg(self.keys.state());
         for _ in 0..LOOKS {
             let answer: Vec<Value> = self.connection.pipeline(operation, &pipeline).await?;
-            let (before, lengths, after) =
-                read_look(answer).map_err(|_| strange_reply().during(operation))?;
+            let RawLook { before, lengths, confirmed: raw_confirmed, after } =
+                RawLook::read(answer).map_err(|_| strange_reply().during(operation))?;
             if before == after {
                 let record = self.read(after).map_err(|failure| failure.during(operation))?;
-                return Ok(Look { record, lengths });
+                let confirmed = raw_confirmed.as_deref().map(str::parse).transpose();
+                let confirmed = confirmed.map_err(|_| UNREADABLE_TIME.during(operation))?;
+                return Ok(Look { record, lengths, raw_confirmed, confirmed });
             }
         }
         Err(KEEPS_CHANGING.during(operation))
@@ -143,10 +150,10 @@ impl RedisFraudRegistry {
             return Ok(None);
         }
         // A list that lost names, as by eviction, screens nobody: whoever is missing would be clear.
-        let whole = list.filter(|list| answer.length == list.info.entries);
+        let whole = list.filter(|list| answer.length == list.entries);
         let list = whole.ok_or(RegistryError::NoList)?;
         let verdicts = verdicts(keys, &answer.published).map_err(|failure| failure.during(SCREEN))?;
-        Ok(Some(Screening { version: list.info.version.clone(), verdicts }))
+        Ok(Some(Screening { version: list.version.clone(), verdicts }))
     }
 
     async fn stage(&self, list: FraudList, key: &str) -> Result<Staged, RegistryError> {
@@ -168,7 +175,7 @@ impl RedisFraudRegistry {
             let look = self.look(REPLACE).await?;
             // The driver may have sent the last step twice, and the first time took effect.
             if let Some(list) = look.record.lists.by_load(&new.load) {
-                return Ok(ReplaceOutcome::Replaced(list.info.clone()));
+                return Ok(ReplaceOutcome::Replaced(look.info(list)));
             }
             let (lists, slot, freed) =
                 match look.record.lists.install(new.clone(), |list| look.is_whole(list)) {
@@ -181,7 +188,10 @@ impl RedisFraudRegistry {
             let mut keys = vec![staging.clone(), self.keys.names(slot)];
             keys.extend(freed.into_iter().filter(|freed| *freed != slot).map(|slot| self.keys.names(slot)));
             match self.put_in_force(REPLACE, &look, &lists, &keys, new.info.entries).await? {
-                Step::Done => return Ok(ReplaceOutcome::Replaced(new.info)),
+                Step::Done => {
+                    let info = lists.by_load(&new.load).map(|list| lists.info(list, look.confirmed));
+                    return Ok(ReplaceOutcome::Replaced(info.unwrap_or(new.info)));
+                }
                 Step::Changed => {}
                 Step::Lost => {
                     return Err(Failure::Lost("names of the new fraud list are gone").during(REPLACE).into());
@@ -204,7 +214,20 @@ impl RedisFraudRegistry {
         let mut eval: Cmd = cmd("EVAL");
         eval.arg(include_str!("install.lua")).arg(keys.len() + 1).arg(self.keys.state()).arg(keys);
         eval.arg(look.record.raw.as_deref().unwrap_or_default()).arg(next).arg(entries);
-        let step: String = self.connection.command(operation, &eval).await?;
+        self.step(operation, &eval).await
+    }
+
+    /// Notes when a list was confirmed, if record and time are still as they were looked at.
+    async fn put_confirmed(&self, look: &Look, at: Timestamp) -> Result<Step, Fault> {
+        let mut eval: Cmd = cmd("EVAL");
+        eval.arg(include_str!("confirm.lua")).arg(2).arg(self.keys.state()).arg(self.keys.confirmed());
+        eval.arg(look.record.raw.as_deref().unwrap_or_default());
+        eval.arg(look.raw_confirmed.as_deref().unwrap_or_default()).arg(at.to_string());
+        self.step(CONFIRM, &eval).await
+    }
+
+    async fn step(&self, operation: &'static str, eval: &Cmd) -> Result<Step, Fault> {
+        let step: String = self.connection.command(operation, eval).await?;
         match step.as_str() {
             "done" => Ok(Step::Done),
             "changed" => Ok(Step::Changed),
@@ -219,8 +242,8 @@ impl RedisFraudRegistry {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.as_ref() != Some(&list.load) {
             tracing::warn!(
-                list.version = %list.info.version,
-                list.entries = list.info.entries,
+                list.version = %list.version,
+                list.entries = list.entries,
                 "the fraud list in redis lost names, so nobody is screened; feed it again, and set maxmemory-policy noeviction"
             );
             *reported = Some(list.load.clone());
@@ -228,7 +251,7 @@ impl RedisFraudRegistry {
     }
 }
 
-/// What became of an attempt to put a list in force.
+/// What became of an attempt to change the lists.
 enum Step {
     Done,
     Changed,
@@ -238,7 +261,17 @@ enum Step {
 impl Look {
     /// Whether all names of a kept list are there.
     fn is_whole(&self, list: &KeptList) -> bool {
-        self.lengths.get(usize::from(list.slot)) == Some(&list.info.entries)
+        self.lengths.get(usize::from(list.slot)) == Some(&list.entries)
+    }
+
+    /// Returns the list in force, if all of its names are there.
+    fn in_force(&self) -> Option<&KeptList> {
+        self.record.lists.in_force().filter(|list| self.is_whole(list))
+    }
+
+    /// Returns what is known of a kept list.
+    fn info(&self, list: &KeptList) -> ListInfo {
+        self.record.lists.info(list, self.confirmed)
     }
 }
 
@@ -266,16 +299,28 @@ impl Lookup {
     }
 }
 
-/// A record before and after the lengths were asked for.
-type RawLook = (Option<Vec<u8>>, Vec<u64>, Option<Vec<u8>>);
-
-fn read_look(mut answer: Vec<Value>) -> Result<RawLook, redis::ParsingError> {
-    let after = redis::from_redis_value(answer.pop().unwrap_or(Value::Nil))?;
-    let mut answer = answer.into_iter();
-    let before = redis::from_redis_value(answer.next().unwrap_or(Value::Nil))?;
-    let lengths = answer.map(redis::from_redis_value).collect::<Result<_, _>>()?;
-    Ok((before, lengths, after))
+/// What a look answers: the record before and after the rest was asked for.
+struct RawLook {
+    before: Option<Vec<u8>>,
+    lengths: Vec<u64>,
+    confirmed: Option<String>,
+    after: Option<Vec<u8>>,
 }
+
+impl RawLook {
+    fn read(mut answer: Vec<Value>) -> Result<Self, redis::ParsingError> {
+        let after = redis::from_redis_value(answer.pop().unwrap_or(Value::Nil))?;
+        let confirmed = redis::from_redis_value(answer.pop().unwrap_or(Value::Nil))?;
+        let mut answer = answer.into_iter();
+        let before = redis::from_redis_value(answer.next().unwrap_or(Value::Nil))?;
+        let lengths = answer.map(redis::from_redis_value).collect::<Result<_, _>>()?;
+        Ok(Self { before, lengths, confirmed, after })
+    }
+}
+
+const UNREADABLE_TIME: Failure = Failure::Corrupt(
+    "the time at which the fraud list was confirmed is damaged; delete its key and feed the list again",
+);
 
 fn strange_reply() -> Failure {
     Failure::Corrupt("the server answered another type than is right")
@@ -316,14 +361,13 @@ impl FraudRegistry for RedisFraudRegistry {
     async fn in_force(&self) -> Result<Option<ListInfo>, RegistryError> {
         let look = self.look(LOOK).await?;
         self.report(&look);
-        let list = look.record.lists.in_force().filter(|list| look.is_whole(list));
-        Ok(list.map(|list| list.info.clone()))
+        Ok(look.in_force().map(|list| look.info(list)))
     }
 
     async fn history(&self) -> Result<Vec<ListInfo>, RegistryError> {
         let look = self.look(LOOK).await?;
         let whole = look.record.lists.kept().iter().filter(|list| look.is_whole(list));
-        Ok(whole.map(|list| list.info.clone()).collect())
+        Ok(whole.map(|list| look.info(list)).collect())
     }
 
     async fn replace(&self, list: FraudList) -> Result<ReplaceOutcome, RegistryError> {
@@ -336,7 +380,8 @@ impl FraudRegistry for RedisFraudRegistry {
         let key = self.keys.staging(&load);
         let installed = match self.stage(list, &key).await {
             Ok(Staged { entries, checksum }) => {
-                let info = ListInfo { version, entries, source, loaded_at: self.clock.now() };
+                let loaded_at = self.clock.now();
+                let info = ListInfo { version, entries, source, loaded_at, confirmed_at: loaded_at };
                 self.install(NewList { load, checksum, info }).await
             }
             Err(error) => Err(error),
@@ -354,12 +399,28 @@ impl FraudRegistry for RedisFraudRegistry {
             let list = list.ok_or_else(|| RegistryError::UnknownVersion(version.clone()))?;
             let lists = look.record.lists.with_in_force(list);
             let names = [self.keys.names(list.slot)];
-            match self.put_in_force(ROLL_BACK, &look, &lists, &names, list.info.entries).await? {
-                Step::Done => return Ok(list.info.clone()),
+            match self.put_in_force(ROLL_BACK, &look, &lists, &names, list.entries).await? {
+                Step::Done => return Ok(lists.info(list, look.confirmed)),
                 Step::Changed | Step::Lost => {}
             }
         }
         Err(KEEPS_CHANGING.during(ROLL_BACK).into())
+    }
+
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        for _ in 0..LOOKS {
+            let look = self.look(CONFIRM).await?;
+            let list = look.in_force().filter(|list| list.version == *version);
+            let Some(list) = list else { return Ok(None) };
+            let lists = &look.record.lists;
+            let now = self.clock.now();
+            let at = lists.confirmed_at(look.confirmed).map_or(now, |before| before.max(now));
+            match self.put_confirmed(&look, at).await? {
+                Step::Done => return Ok(Some(lists.info(list, Some(at)))),
+                Step::Changed | Step::Lost => {}
+            }
+        }
+        Err(KEEPS_CHANGING.during(CONFIRM).into())
     }
 
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {

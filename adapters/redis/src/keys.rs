@@ -36,6 +36,11 @@ impl ListKeys {
         format!("{}:state", self.tag)
     }
 
+    /// When the list in force was last confirmed.
+    pub(crate) fn confirmed(&self) -> String {
+        format!("{}:confirmed", self.tag)
+    }
+
     /// The names of a kept list.
     pub(crate) fn names(&self, slot: Slot) -> String {
         format!("{}:names:{slot}", self.tag)
@@ -60,7 +65,7 @@ mod tests {
     #[test]
     fn all_keys_of_a_mode_share_one_hash_tag_that_the_other_mode_has_not() {
         let keys = ListKeys::new("mp", MatchMode::Normalized);
-        for key in [keys.state(), keys.names(4), keys.staging("1f")] {
+        for key in [keys.state(), keys.confirmed(), keys.names(4), keys.staging("1f")] {
             assert!(key.starts_with("{mp:list:normalized}:"), "{key}");
         }
         assert!(ListKeys::new("mp", MatchMode::Exact).state().starts_with("{mp:list:exact}:"));

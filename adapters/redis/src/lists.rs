@@ -1,6 +1,6 @@
 //! The record of which fraud lists there are, and what becomes of it. Pure: nothing here talks to Redis.
 
-use mini_platform_core::domain::{ListInfo, ListVersion};
+use mini_platform_core::domain::{ListInfo, ListVersion, Timestamp};
 use mini_platform_core::port::KEPT_VERSIONS;
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +31,10 @@ pub(crate) struct KeptList {
     pub(crate) load: String,
     /// The sum of its names; see [`checksum`].
     pub(crate) checksum: u64,
-    #[serde(flatten)]
-    pub(crate) info: ListInfo,
+    pub(crate) version: ListVersion,
+    pub(crate) entries: u64,
+    pub(crate) source: String,
+    pub(crate) loaded_at: Timestamp,
 }
 
 /// A list whose names are written, before it has a place.
@@ -86,7 +88,7 @@ impl Lists {
     }
 
     pub(crate) fn find(&self, version: &ListVersion) -> Option<&KeptList> {
-        self.kept.iter().find(|list| list.info.version == *version)
+        self.kept.iter().find(|list| list.version == *version)
     }
 
     pub(crate) fn by_load(&self, load: &str) -> Option<&KeptList> {
@@ -102,14 +104,13 @@ impl Lists {
         is_whole: impl Fn(&KeptList) -> bool,
     ) -> Option<&ListVersion> {
         let newest = self.newest.as_ref()?;
-        let mends = || self.in_force().is_some_and(|list| list.info.version == *version && !is_whole(list));
+        let mends = || self.in_force().is_some_and(|list| list.version == *version && !is_whole(list));
         (version <= newest && !mends()).then_some(newest)
     }
 
     /// Returns the record with a new list in force. Kept lists that lost names are dropped.
     pub(crate) fn install(&self, new: NewList, is_whole: impl Fn(&KeptList) -> bool) -> Installed {
-        let version = new.info.version.clone();
-        if let Some(newest) = self.refuses(&version, &is_whole) {
+        if let Some(newest) = self.refuses(&new.info.version, &is_whole) {
             return Installed::Stale { newest: newest.clone() };
         }
         let mut kept: Vec<KeptList> = self.kept.iter().filter(|list| is_whole(list)).cloned().collect();
@@ -120,11 +121,25 @@ impl Lists {
         let slot = freed.pop().unwrap_or_default();
         freed.push(slot);
         let NewList { load, checksum, info } = new;
-        kept.push(KeptList { slot, load: load.clone(), checksum, info });
-        kept.sort_by(|one, other| other.info.version.cmp(&one.info.version));
-        let newest = self.newest.clone().max(Some(version));
+        let ListInfo { version, entries, source, loaded_at, .. } = info;
+        let newest = self.newest.clone().max(Some(version.clone()));
+        kept.push(KeptList { slot, load: load.clone(), checksum, version, entries, source, loaded_at });
+        kept.sort_by(|one, other| other.version.cmp(&one.version));
         let lists = Box::new(Self { format: FORMAT, newest, in_force: Some(load), kept });
         Installed::Next { lists, slot, freed }
+    }
+
+    /// Returns when a list was last confirmed, or loaded if that was later; `noted` is the time beside the record.
+    pub(crate) fn confirmed_at(&self, noted: Option<Timestamp>) -> Option<Timestamp> {
+        self.kept.iter().map(|list| list.loaded_at).chain(noted).max()
+    }
+
+    /// Returns what is known of a kept list.
+    pub(crate) fn info(&self, list: &KeptList, noted: Option<Timestamp>) -> ListInfo {
+        let KeptList { version, entries, source, loaded_at, .. } = list.clone();
+        let is_in_force = self.in_force.as_ref() == Some(&list.load);
+        let confirmed_at = self.confirmed_at(noted).filter(|_| is_in_force).unwrap_or(loaded_at);
+        ListInfo { version, entries, source, loaded_at, confirmed_at }
     }
 
     /// Returns the record with a kept list back in force.
@@ -160,6 +175,7 @@ mod tests {
             entries: 1,
             source: "test".to_owned(),
             loaded_at: at(0),
+            confirmed_at: at(0),
         };
         NewList { load: format!("load{published_at}"), checksum: 7, info }
     }
@@ -176,7 +192,7 @@ mod tests {
     }
 
     fn versions(lists: &Lists) -> Vec<ListVersion> {
-        lists.kept().iter().map(|list| list.info.version.clone()).collect()
+        lists.kept().iter().map(|list| list.version.clone()).collect()
     }
 
     #[test]
@@ -184,6 +200,19 @@ mod tests {
         let lists = installed(&installed(&Lists::default(), 1), 2);
         assert_eq!(Lists::read(Some(&lists.write().unwrap())), Ok(lists));
         assert_eq!(Lists::read(None), Ok(Lists::default()));
+    }
+
+    #[test]
+    fn a_record_of_lists_is_read_as_it_was_always_written() {
+        let list =
+            r#""load":"a","checksum":7,"version":"1970-01-01T00:00:01Z_v1","entries":2,"source":"file:x""#;
+        let kept = format!(r#"{{"slot":0,{list},"loaded_at":5000000}}"#);
+        let record = format!(r#"{{"format":1,"newest":null,"in_force":"a","kept":[{kept}]}}"#);
+        let lists = Lists::read(Some(record.as_bytes())).unwrap();
+        let info = lists.info(lists.in_force().unwrap(), None);
+        assert_eq!((info.entries, info.source.as_str()), (2, "file:x"));
+        assert_eq!((info.loaded_at, info.confirmed_at), (at(5), at(5)));
+        assert_eq!(String::from_utf8(lists.write().unwrap()).unwrap(), record);
     }
 
     #[test]
@@ -210,14 +239,14 @@ mod tests {
             assert_eq!(slots.len(), lists.kept().len(), "every list has a place of its own");
         }
         assert_eq!(versions(&lists), [9, 8, 7, 6, 5].map(list_version));
-        assert_eq!(lists.in_force().unwrap().info.version, list_version(9));
+        assert_eq!(lists.in_force().unwrap().version, list_version(9));
     }
 
     #[test]
     fn what_is_not_newer_than_all_that_was_is_stale_even_after_a_rollback() {
         let lists = installed(&installed(&Lists::default(), 1), 2);
         let back = lists.with_in_force(lists.find(&list_version(1)).unwrap());
-        assert_eq!(back.in_force().unwrap().info.version, list_version(1));
+        assert_eq!(back.in_force().unwrap().version, list_version(1));
         for published_at in [1, 2] {
             let answer = back.install(new(published_at), whole);
             assert_eq!(answer, Installed::Stale { newest: list_version(2) });
@@ -227,7 +256,7 @@ mod tests {
     #[test]
     fn a_list_in_force_that_lost_names_may_come_again_and_no_other_old_one() {
         let lists = installed(&installed(&Lists::default(), 1), 2);
-        let lost = |list: &KeptList| list.info.version != list_version(2);
+        let lost = |list: &KeptList| list.version != list_version(2);
         assert_eq!(lists.install(new(1), lost), Installed::Stale { newest: list_version(2) });
         let mended = NewList { load: "again".to_owned(), ..new(2) };
         let Installed::Next { lists, .. } = lists.install(mended, lost) else { panic!("it is mended") };
@@ -239,7 +268,7 @@ mod tests {
     fn kept_lists_that_lost_names_are_dropped_by_the_next_list() {
         let lists = installed(&installed(&Lists::default(), 1), 2);
         let lost = lists.find(&list_version(1)).unwrap().slot;
-        let answer = lists.install(new(3), |list| list.info.version != list_version(1));
+        let answer = lists.install(new(3), |list| list.version != list_version(1));
         let Installed::Next { lists, freed, .. } = answer else { panic!("it is newer") };
         assert_eq!(versions(&lists), [3, 2].map(list_version));
         assert!(freed.contains(&lost), "its names are removed");

@@ -123,6 +123,7 @@ mod tests {
             entries: 1,
             source: "file:list".to_owned(),
             loaded_at: Timestamp::UNIX_EPOCH,
+            confirmed_at: Timestamp::UNIX_EPOCH,
         };
         Ok(Refresh::Replaced { list, malformed: 0 })
     }

@@ -16,12 +16,11 @@ pub(super) struct Meter {
     pub(super) clock: Arc<dyn Clock>,
     /// The list in force, as of the last time that the registry answered.
     in_force: Option<ListInfo>,
-    confirmed_at: Option<Timestamp>,
 }
 
 impl Meter {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, in_force: None, confirmed_at: None }
+        Self { clock, in_force: None }
     }
 
     /// Takes what the registry says of its list in force.
@@ -39,9 +38,6 @@ impl Meter {
         if let Ok(Refresh::Replaced { list, .. }) = result {
             self.in_force = Some(list.clone());
         }
-        if matches!(result, Ok(Refresh::Replaced { .. } | Refresh::Unchanged)) {
-            self.confirmed_at = Some(self.clock.now());
-        }
         self.set_gauges();
     }
 
@@ -50,10 +46,8 @@ impl Meter {
             .set(self.in_force.as_ref().map_or(0, |list| list.entries) as f64);
         let Some(list) = &self.in_force else { return };
         metrics::gauge!(FEEDER_LIST_PUBLISHED).set(seconds(list.version.published_at()));
-        // A list that was loaded before this feeder started was the newest of its sources then.
-        let confirmed_at = self.confirmed_at.unwrap_or(list.loaded_at);
-        metrics::gauge!(FEEDER_LIST_CONFIRMED).set(seconds(confirmed_at));
-        metrics::gauge!(FEEDER_LIST_AGE).set(self.clock.now().since(confirmed_at));
+        metrics::gauge!(FEEDER_LIST_CONFIRMED).set(seconds(list.confirmed_at));
+        metrics::gauge!(FEEDER_LIST_AGE).set(self.clock.now().since(list.confirmed_at));
     }
 }
 

@@ -109,7 +109,6 @@ pub struct Feeder {
     timeout: Duration,
     jitter: Ratio,
     rng: Rng,
-    on_confirmed: Option<Box<dyn Fn() + Send + Sync>>,
     memory: Option<Memory>,
     meter: Meter,
 }
@@ -140,7 +139,6 @@ impl Feeder {
             timeout: DEFAULT_TIMEOUT,
             jitter: Ratio::NOTHING,
             rng: Rng::with_seed(0),
-            on_confirmed: None,
             memory: None,
             meter: Meter::new(Arc::new(SystemClock)),
         }
@@ -204,16 +202,6 @@ impl Feeder {
         self
     }
 
-    /// Sets what to call whenever a refresh finds that the registry has the newest list of the sources.
-    ///
-    /// That is after [`Refresh::Replaced`] and [`Refresh::Unchanged`], also when an operator has rolled back from
-    /// that list. It tells the age of the list from the age of its check. Must not block.
-    #[must_use]
-    pub fn with_on_confirmed(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_confirmed = Some(Box::new(call));
-        self
-    }
-
     /// Looks at the sources until told to stop; logs one line for each change of state.
     ///
     /// Looks first, waits then. No failure ends it. A refresh that is under way at the end is given up, which
@@ -236,7 +224,8 @@ impl Feeder {
         self.interval.mul_f64(share).max(MIN_INTERVAL)
     }
 
-    /// Looks at the sources once and puts their list in force if it is newer.
+    /// Looks at the sources once and puts their list in force if it is newer; else confirms the list in force, also
+    /// when that is an older one that an operator has rolled back to.
     ///
     /// Sources that have not changed are not read, and what was refused is not read again before the sources or
     /// the registry change. Dropping the future leaves the old list in force, or the new one.
@@ -249,11 +238,6 @@ impl Feeder {
         let result = tokio::time::timeout(timeout, self.refresh_once()).await;
         let result = result.unwrap_or(Err(RefreshError::TimedOut(timeout)));
         self.meter.note(&result, started.elapsed());
-        if let (Some(confirmed), Ok(Refresh::Replaced { .. } | Refresh::Unchanged)) =
-            (&self.on_confirmed, &result)
-        {
-            confirmed();
-        }
         result
     }
 
@@ -268,9 +252,22 @@ impl Feeder {
     }
 
     async fn refresh_once(&mut self) -> Result<Refresh, RefreshError> {
-        let (held, in_force) = self.look().await?;
-        let entries = in_force.as_ref().map_or(0, |list| list.entries);
-        self.meter.saw(in_force);
+        let (held, list) = self.look().await?;
+        let entries = list.as_ref().map_or(0, |list| list.entries);
+        let in_force = held.in_force.clone();
+        self.meter.saw(list);
+        let refresh = self.update(held, entries).await?;
+        if let (Refresh::Unchanged, Some(version)) = (&refresh, in_force) {
+            // Whoever put another list in force meanwhile has that confirmed at the next look.
+            if let Some(list) = self.registry.confirm(&version).await? {
+                self.meter.saw(Some(list));
+            }
+        }
+        Ok(refresh)
+    }
+
+    /// Looks at the sources, and puts their list in force if it is newer than what the registry holds.
+    async fn update(&mut self, held: Held, entries_in_force: u64) -> Result<Refresh, RefreshError> {
         let known = self.known_parts(&held);
         let Some(lists) = self.fetch(&known).await? else {
             return self.memory.as_ref().map_or(Ok(Refresh::Unchanged), Memory::repeat);
@@ -280,7 +277,7 @@ impl Feeder {
         let result = if held.newest.as_ref() == Some(&version) {
             Ok(Refresh::Unchanged)
         } else {
-            self.replace(version, lists, entries).await
+            self.replace(version, lists, entries_in_force).await
         };
         if let Some(memory) = Memory::of(parts, held, &result) {
             self.memory = Some(memory);

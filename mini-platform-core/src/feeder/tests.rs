@@ -16,6 +16,7 @@ use crate::domain::{ClientId, Etag, Timestamp, Verdict as Screened};
 use crate::error::Retry;
 use crate::memory::MemoryFraudRegistry;
 use crate::port::{Fetched, FraudSource};
+use crate::testkit::{Fate, Faulty, ManualClock, at};
 
 /// What happens after the content of a source was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,26 +309,50 @@ async fn an_older_publication_is_stale_and_is_not_read_again() {
 }
 
 #[tokio::test]
-async fn only_the_newest_list_is_confirmed() {
-    let (registry, source) = (registry(), TestSource::new("file:list", "A\n"));
-    source.publish(9, "A\n");
-    let confirmed = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&confirmed);
-    let mut feeder = feeder(&registry, &source).with_on_confirmed(move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-    });
-    let mut after = async |what: &str, expected| {
+async fn a_look_that_finds_nothing_newer_confirms_the_list_in_force() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let registry = Arc::new(MemoryFraudRegistry::new(MatchMode::Normalized, Arc::clone(&clock) as _));
+    let source = TestSource::new("file:list", "A\n");
+    let mut feeder = feeder(&registry, &source);
+    let mut after = async |what: &str, second: i64| {
+        clock.advance(Duration::from_secs(1));
         let _ = feeder.refresh().await;
-        assert_eq!(confirmed.load(Ordering::Relaxed), expected, "{what}");
+        let list = registry.in_force().await.unwrap().unwrap();
+        assert_eq!(list.confirmed_at, at(second), "{what}");
     };
+    source.publish(8, "A\n");
     after("a new list", 1).await;
     after("an unchanged source", 2).await;
+    source.publish(9, "A\nB\n");
+    after("another list", 3).await;
+    registry.rollback(&version(8, "A\n")).await.unwrap();
+    after("a rollback", 4).await;
+    after("an unchanged source", 5).await;
     source.publish(5, "B\n");
-    after("a stale source", 2).await;
+    after("a stale source", 5).await;
     source.publish(10, "");
-    after("a refused list", 2).await;
+    after("a refused list", 5).await;
     source.set_down(true);
-    after("a source that is down", 2).await;
+    after("a source that is down", 5).await;
+}
+
+#[tokio::test]
+async fn a_look_that_cannot_be_confirmed_has_failed() {
+    let clock = Arc::new(ManualClock::new(at(1)));
+    let registry = Arc::new(MemoryFraudRegistry::new(MatchMode::Normalized, Arc::clone(&clock) as _));
+    let source = TestSource::new("file:list", "A\n");
+    let loaded = replaced(feeder(&registry, &source).refresh().await);
+    // in_force and history answer, confirm does not.
+    let fates = [Fate::Pass, Fate::Pass, Fate::Fail(FaultKind::Unavailable)];
+    let faulty = Arc::new(Faulty::new(Arc::clone(&registry), fates));
+    let mut feeder = Feeder::new(faulty, list_source(&source));
+    clock.set(at(2));
+    assert!(matches!(feeder.refresh().await, Err(RefreshError::Registry(_))));
+    assert_eq!(registry.in_force().await.unwrap(), Some(loaded.clone()));
+    assert_eq!(feeder.refresh().await.unwrap(), Refresh::Unchanged, "the next look makes up for it");
+    let confirmed = Some(ListInfo { confirmed_at: at(2), ..loaded });
+    assert_eq!(registry.in_force().await.unwrap(), confirmed);
+    assert_eq!(source.opened(), 1);
 }
 
 #[tokio::test]

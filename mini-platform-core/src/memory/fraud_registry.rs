@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
 use super::lock;
-use crate::domain::{ClientId, ListEntry, ListInfo, ListVersion, MatchMode, Screening};
+use crate::domain::{ClientId, ListEntry, ListInfo, ListVersion, MatchMode, Screening, Timestamp};
 use crate::error::{Fault, FaultKind, RegistryError};
 use crate::matching::{FraudIndex, FraudIndexBuilder};
 use crate::port::{Clock, EntryStream, FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome, SystemClock};
@@ -34,6 +34,8 @@ struct History {
     /// Newest publication first.
     kept: Vec<Arc<Kept>>,
     newest: Option<ListVersion>,
+    /// When a list was last loaded or confirmed.
+    confirmed_at: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for MemoryFraudRegistry {
@@ -65,7 +67,8 @@ impl MemoryFraudRegistry {
         }
         let index = builder.build();
         let entries = u64::try_from(index.len()).unwrap_or(u64::MAX);
-        Ok(Kept { info: ListInfo { version, entries, source, loaded_at: self.clock.now() }, index })
+        let loaded_at = self.clock.now();
+        Ok(Kept { info: ListInfo { version, entries, source, loaded_at, confirmed_at: loaded_at }, index })
     }
 }
 
@@ -80,6 +83,18 @@ impl History {
         let newest = self.newest.as_ref()?;
         (version <= newest).then(|| ReplaceOutcome::Stale { newest: newest.clone() })
     }
+
+    /// Notes a time, unless a later one is known, and returns what is known of a list in force then.
+    fn confirm(&mut self, list: &Kept, at: Timestamp) -> ListInfo {
+        self.confirmed_at = self.confirmed_at.max(Some(at));
+        self.in_force(list)
+    }
+
+    fn in_force(&self, list: &Kept) -> ListInfo {
+        let loaded_at = list.info.loaded_at;
+        let confirmed_at = self.confirmed_at.map_or(loaded_at, |confirmed| confirmed.max(loaded_at));
+        ListInfo { confirmed_at, ..list.info.clone() }
+    }
 }
 
 #[async_trait]
@@ -91,11 +106,18 @@ impl FraudRegistry for MemoryFraudRegistry {
     }
 
     async fn in_force(&self) -> Result<Option<ListInfo>, RegistryError> {
-        Ok(self.in_force.load().as_ref().map(|list| list.info.clone()))
+        let history = lock(&self.history);
+        Ok(self.in_force.load().as_ref().map(|list| history.in_force(list)))
     }
 
     async fn history(&self) -> Result<Vec<ListInfo>, RegistryError> {
-        Ok(lock(&self.history).kept.iter().map(|kept| kept.info.clone()).collect())
+        let history = lock(&self.history);
+        let in_force = self.in_force.load();
+        let info = |kept: &Arc<Kept>| match in_force.as_ref() {
+            Some(list) if Arc::ptr_eq(list, kept) => history.in_force(kept),
+            _ => kept.info.clone(),
+        };
+        Ok(history.kept.iter().map(info).collect())
     }
 
     async fn replace(&self, list: FraudList) -> Result<ReplaceOutcome, RegistryError> {
@@ -111,7 +133,7 @@ impl FraudRegistry for MemoryFraudRegistry {
         history.newest = Some(kept.info.version.clone());
         history.kept.insert(0, Arc::clone(&kept));
         history.kept.truncate(KEPT_VERSIONS);
-        let info = kept.info.clone();
+        let info = history.confirm(&kept, kept.info.loaded_at);
         self.in_force.store(Some(kept));
         Ok(ReplaceOutcome::Replaced(info))
     }
@@ -121,7 +143,13 @@ impl FraudRegistry for MemoryFraudRegistry {
         let kept = history.kept.iter().find(|kept| kept.info.version == *version);
         let kept = kept.ok_or_else(|| RegistryError::UnknownVersion(version.clone()))?;
         self.in_force.store(Some(Arc::clone(kept)));
-        Ok(kept.info.clone())
+        Ok(history.in_force(kept))
+    }
+
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        let mut history = lock(&self.history);
+        let list = self.in_force.load_full().filter(|list| list.info.version == *version);
+        Ok(list.map(|list| history.confirm(&list, self.clock.now())))
     }
 
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
@@ -131,5 +159,27 @@ impl FraudRegistry for MemoryFraudRegistry {
         Ok(stream::iter((0..kept.index.len()).step_by(CHUNK))
             .map(move |place| Ok(kept.index.entries_from(place).take(CHUNK).collect()))
             .boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{ManualClock, at, fraud_list, list_version};
+
+    #[tokio::test]
+    async fn a_clock_that_goes_back_takes_no_confirmation_back() {
+        let clock = Arc::new(ManualClock::new(at(100)));
+        let registry = MemoryFraudRegistry::new(MatchMode::default(), Arc::clone(&clock) as _);
+        registry.replace(fraud_list(1, &["bad"])).await.unwrap();
+        for (now, confirmed_at) in [(200, 200), (50, 200), (300, 300)] {
+            clock.set(at(now));
+            let confirmed = registry.confirm(&list_version(1)).await.unwrap().unwrap();
+            assert_eq!((confirmed.loaded_at, confirmed.confirmed_at), (at(100), at(confirmed_at)));
+        }
+        clock.set(at(250));
+        registry.replace(fraud_list(2, &["bad"])).await.unwrap();
+        let list = registry.in_force().await.unwrap().unwrap();
+        assert_eq!((list.loaded_at, list.confirmed_at), (at(250), at(300)));
     }
 }

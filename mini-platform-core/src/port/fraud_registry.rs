@@ -63,6 +63,10 @@ pub enum ReplaceOutcome {
 /// - **FR-10** Entries that are equal under the match mode count once.
 /// - **FR-11** `entries` streams every counted entry of a kept version once, as its publisher wrote it, in any
 ///   order. When the version is trimmed meanwhile the stream ends with an `Err`, never short without one.
+/// - **FR-12** `confirm` sets `confirmed_at` of the list in force to the registry's time when that is the version
+///   given; else it changes nothing and answers `None`. Whatever is in force, its `confirmed_at` never goes back:
+///   not by a clock, and not by a rollback, which says nothing of when the sources were looked at. A list that is
+///   not in force shows its `loaded_at`.
 ///
 /// Cancelling `replace` or `rollback` leaves the old list or the new one, whole.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -82,6 +86,10 @@ pub trait FraudRegistry: Send + Sync + 'static {
 
     /// Puts a kept version back in force.
     async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError>;
+
+    /// Notes that nothing newer is to come in the place of a version, and returns what is known of it then; `None`
+    /// when it is not in force.
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError>;
 
     /// Opens the entries of a kept version, or answers `UnknownVersion`.
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError>;

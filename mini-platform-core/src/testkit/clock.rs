@@ -17,6 +17,11 @@ impl ManualClock {
         Self(Mutex::new(now))
     }
 
+    /// Sets the clock, also back.
+    pub fn set(&self, now: Timestamp) {
+        *self.0.lock().unwrap() = now;
+    }
+
     /// Moves the clock forward.
     pub fn advance(&self, duration: Duration) {
         let mut now = self.0.lock().unwrap();

@@ -134,6 +134,10 @@ impl<P: FraudRegistry + ?Sized> FraudRegistry for Faulty<P> {
         self.call(self.inner.rollback(version)).await
     }
 
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        self.call(self.inner.confirm(version)).await
+    }
+
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
         self.call(self.inner.entries(version)).await
     }

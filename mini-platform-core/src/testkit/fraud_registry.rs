@@ -1,6 +1,7 @@
 //! What every [`FraudRegistry`] must do. The fixture matches names in the default mode, normalised.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
@@ -280,6 +281,60 @@ pub async fn fr11_a_list_that_is_trimmed_is_never_read_short(subject: Subject) {
     assert_eq!(read, LARGE, "a stream without an error is whole");
 }
 
+/// Confirms a list at a later time than whatever happened before.
+async fn confirm(subject: &Subject, published_at: i64) -> Option<ListInfo> {
+    // Longer than the finest clock needs to show another time.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    subject.port.confirm(&list_version(published_at)).await.unwrap()
+}
+
+/// FR-12: twice, and nothing else of the list changes.
+pub async fn fr12_the_list_in_force_tells_when_it_was_confirmed(subject: Subject) {
+    let outcome = replace(&subject, 1, &["bad"]).await;
+    let ReplaceOutcome::Replaced(mut last) = outcome else { panic!("the first list replaces: {outcome:?}") };
+    assert_eq!(last.confirmed_at, last.loaded_at, "nobody has confirmed it yet");
+    for _ in 0..2 {
+        let confirmed = confirm(&subject, 1).await.expect("it is in force");
+        assert!(confirmed.confirmed_at > last.confirmed_at, "{confirmed:?} after {last:?}");
+        assert_eq!(confirmed, ListInfo { confirmed_at: confirmed.confirmed_at, ..last });
+        assert_eq!(in_force(&subject).await, confirmed);
+        assert_eq!(subject.port.history().await.unwrap(), std::slice::from_ref(&confirmed));
+        last = confirmed;
+    }
+    assert_eq!(hits(&subject, &["good", "bad"]).await, [false, true]);
+}
+
+/// FR-12: before the first list, a kept version that is not in force, and one that never was.
+pub async fn fr12_only_the_version_in_force_is_confirmed(subject: Subject) {
+    assert_eq!(confirm(&subject, 1).await, None);
+    replace(&subject, 1, &["old"]).await;
+    replace(&subject, 2, &["new"]).await;
+    let (before, history) = (in_force(&subject).await, subject.port.history().await.unwrap());
+    for published_at in [1, 99] {
+        assert_eq!(confirm(&subject, published_at).await, None);
+    }
+    assert_eq!(in_force(&subject).await, before);
+    assert_eq!(subject.port.history().await.unwrap(), history);
+    let confirmed = confirm(&subject, 2).await.expect("it is in force");
+    let old = subject.port.history().await.unwrap().pop().expect("two lists are kept");
+    assert_eq!((old.version, old.confirmed_at), (list_version(1), old.loaded_at), "after {confirmed:?}");
+}
+
+/// FR-12: a rollback and a new list, each after a list was confirmed.
+pub async fn fr12_a_change_of_the_list_takes_no_confirmation_back(subject: Subject) {
+    replace(&subject, 1, &["old"]).await;
+    replace(&subject, 2, &["mistake"]).await;
+    let confirmed = confirm(&subject, 2).await.expect("it is in force").confirmed_at;
+    let back = subject.port.rollback(&list_version(1)).await.unwrap();
+    assert_eq!((&back.version, back.confirmed_at), (&list_version(1), confirmed));
+    assert_eq!(in_force(&subject).await, back);
+    assert_eq!(confirm(&subject, 2).await, None, "it is not in force any more");
+    let again = confirm(&subject, 1).await.expect("it is in force").confirmed_at;
+    assert!(again > confirmed);
+    replace(&subject, 3, &["mended"]).await;
+    assert!(in_force(&subject).await.confirmed_at >= again);
+}
+
 /// Lists every case of this suite once.
 #[doc(hidden)]
 #[macro_export]
@@ -303,6 +358,9 @@ macro_rules! fraud_registry_cases {
             fr11_equal_entries_come_once,
             fr11_a_large_list_is_read_whole,
             fr11_a_list_that_is_trimmed_is_never_read_short,
+            fr12_the_list_in_force_tells_when_it_was_confirmed,
+            fr12_only_the_version_in_force_is_confirmed,
+            fr12_a_change_of_the_list_takes_no_confirmation_back,
         }
     };
 }

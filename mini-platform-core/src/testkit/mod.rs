@@ -35,6 +35,7 @@ mod events;
 mod faulty;
 pub mod fraud_registry;
 pub mod fraud_source;
+pub mod membership;
 pub mod model;
 pub mod server;
 pub mod worker_node;

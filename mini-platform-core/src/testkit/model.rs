@@ -6,10 +6,12 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::mem;
 use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::prop_assert;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::adjacency_store::{self, all_branches, all_interactions};
@@ -230,11 +232,12 @@ enum RegistryCall {
     Rollback(i64),
     Screen,
     Entries(i64),
+    Confirm(i64),
 }
 
 /// Checks that a fraud registry in the default match mode agrees with the one in memory.
 ///
-/// The times of loading are the registries' own and are not compared.
+/// The times of loading and confirming are the registries' own and are not compared, but never go back.
 pub fn fraud_registry_agrees_with_memory<F>(fixture: impl Fn() -> F)
 where
     F: Future<Output: IntoFixture<Port = dyn FraudRegistry>>,
@@ -244,12 +247,17 @@ where
         (0..12_i64).prop_map(RegistryCall::Rollback),
         any::<()>().prop_map(|()| RegistryCall::Screen),
         (0..12_i64).prop_map(RegistryCall::Entries),
+        (0..12_i64).prop_map(RegistryCall::Confirm),
     ];
     run(fixture, &vec(call, 1..20), async |adapter, calls| {
         let memory = MemoryFraudRegistry::new(MatchMode::default(), Arc::new(ManualClock::new(at(0))));
+        let mut confirmed_at = None;
         for call in calls {
             agree(&answer(&*adapter.port, &call).await, &answer(&memory, &call).await)?;
             agree(&history(&*adapter.port).await, &history(&memory).await)?;
+            let in_force = adapter.port.in_force().await.unwrap();
+            let before = mem::replace(&mut confirmed_at, in_force.map(|list| list.confirmed_at));
+            prop_assert!(confirmed_at >= before, "{call:?} took a confirmation back");
         }
         Ok(())
     });
@@ -276,6 +284,10 @@ async fn answer(registry: &dyn FraudRegistry, call: &RegistryCall) -> String {
         RegistryCall::Entries(time) => {
             let answer = all_entries(registry, &list_version(*time)).await;
             format!("{:?}", answer.map_err(|error| error.to_string()))
+        }
+        RegistryCall::Confirm(time) => {
+            let answer = registry.confirm(&list_version(*time)).await.unwrap();
+            format!("{:?}", answer.map(|info| info.version))
         }
     }
 }

@@ -129,6 +129,10 @@ impl FraudRegistry for Remote {
         self.list().rollback(version).await
     }
 
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        self.list().confirm(version).await
+    }
+
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         let chunks = self.list().entries(version).await?;
@@ -194,6 +198,22 @@ async fn screening_needs_no_round_trip() {
     }
     assert_eq!(remote.screened(), 0);
     assert_eq!(remote.loads(), 1, "an unchanged list is loaded once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_confirmed_is_not_loaded_again_and_tells_so_at_once() {
+    let remote = Remote::new();
+    remote.publish(1, &["bad"]).await;
+    let (list, _keeping) = kept(&remote);
+    until_fresh(&list).await;
+    for _ in 0..3 {
+        let confirmed = list.confirm(&list_version(1)).await.unwrap();
+        assert_eq!(list.in_force().await.unwrap(), confirmed, "the registry's answer, not the copy's");
+        assert!(list.is_fresh(), "a confirmation changes no list");
+        sleep(BOUND).await;
+        assert!(list.is_fresh());
+    }
+    assert_eq!((remote.loads(), remote.screened()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -414,6 +434,10 @@ impl FraudRegistry for CopyOnly {
 
     async fn rollback(&self, version: &ListVersion) -> Result<ListInfo, RegistryError> {
         self.0.rollback(version).await
+    }
+
+    async fn confirm(&self, version: &ListVersion) -> Result<Option<ListInfo>, RegistryError> {
+        self.0.confirm(version).await
     }
 
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {

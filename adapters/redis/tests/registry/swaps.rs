@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use mini_platform_core::domain::Verdict;
+use mini_platform_core::domain::{MatchMode, Verdict};
+use mini_platform_core::error::FaultKind;
 use mini_platform_core::port::{FraudRegistry, ReplaceOutcome};
 use mini_platform_core::testkit::server::{Fault, FaultProxy};
-use mini_platform_core::testkit::{client, fraud_list, list_version, model, server};
+use mini_platform_core::testkit::{ManualClock, client, fraud_list, list_version, model, server};
 use mini_platform_redis::testkit::{RedisServer, wait_until};
-use mini_platform_redis::{RedisConfig, RedisFraudRegistry};
+use mini_platform_redis::{Redis, RedisConfig, RedisFraudRegistry};
 
-use crate::common::{assert_in_force, feed, hits, registry_of, server_with_registry, staging_keys};
+use crate::common::{
+    assert_in_force, fault_kind, feed, hits, registry_of, server_with_registry, staging_keys,
+};
 use crate::support;
 
 /// How long a step is held on its way: long beside a replacement.
@@ -109,6 +112,63 @@ async fn a_list_that_was_overtaken_at_the_last_step_does_not_come_into_force() {
     assert_eq!(outcome, ReplaceOutcome::Stale { newest: list_version(2) });
     assert_eq!(hits(&fast, &["old", "new"]).await.unwrap(), [false, true]);
     assert!(staging_keys(&server).is_empty(), "its names are removed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_was_replaced_at_the_last_step_is_not_confirmed() {
+    let Some((server, fast, _)) = two_registries().await else { return };
+    feed(&fast, 1, &["old"]).await;
+    let proxy = FaultProxy::start(format!("127.0.0.1:{}", server.port())).await;
+    let config = RedisConfig::new(format!("redis://127.0.0.1:{}", proxy.port()));
+    let slow = registry_of(&config.with_timeout(10 * HELD)).await;
+    proxy.set_once(Fault::Delay(HELD).when("EVAL"));
+    let confirmed = tokio::spawn(async move { slow.confirm(&list_version(1)).await });
+    let _proxy = tokio::task::spawn_blocking(move || {
+        wait_until("the last step is on its way", || proxy.hits() == 1);
+        proxy
+    })
+    .await
+    .unwrap();
+    feed(&fast, 2, &["new"]).await;
+    assert_eq!(confirmed.await.unwrap().unwrap(), None);
+    let list = fast.in_force().await.unwrap().unwrap();
+    assert_eq!((list.version, list.confirmed_at), (list_version(2), list.loaded_at));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_feeders_whose_clocks_differ_the_latest_time_stays() {
+    let Some((server, loader, reader)) = two_registries().await else { return };
+    feed(&loader, 1, &["bad"]).await;
+    let loaded_at = reader.in_force().await.unwrap().unwrap().loaded_at;
+    let now = move |second: u64| loaded_at.saturating_add(Duration::from_secs(second));
+    let mut feeders = Vec::new();
+    for ahead in [30, 10, 40, 20] {
+        let config = RedisConfig::new(server.url()).with_timeout(Duration::from_secs(10));
+        let redis = Redis::connect(&config).await.unwrap();
+        let feeder = redis.registry(MatchMode::default(), Arc::new(ManualClock::new(now(ahead))));
+        feeders.push(tokio::spawn(async move {
+            let mut last = loaded_at;
+            for _ in 0..10 {
+                let confirmed = feeder.confirm(&list_version(1)).await.unwrap().unwrap();
+                assert!(confirmed.confirmed_at >= last.max(now(ahead)), "it never goes back");
+                last = confirmed.confirmed_at;
+            }
+        }));
+    }
+    for feeder in feeders {
+        feeder.await.unwrap();
+    }
+    let list = reader.in_force().await.unwrap().unwrap();
+    assert_eq!((list.loaded_at, list.confirmed_at), (loaded_at, now(40)));
+}
+
+#[tokio::test]
+async fn a_time_of_confirmation_that_is_damaged_is_said_so_and_nobody_goes_unscreened() {
+    let Some((server, registry)) = server_with_registry(&[]).await else { return };
+    feed(&registry, 1, &["bad"]).await;
+    server.ask::<()>(&["SET", "{mp:list:normalized}:confirmed", "soon"]);
+    assert_eq!(fault_kind(registry.in_force().await), FaultKind::Corrupt);
+    assert_eq!(hits(&registry, &["bad"]).await.unwrap(), [true]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,6 @@ use crate::telemetry::{
     FEEDER_LIST_AGE, FEEDER_LIST_CONFIRMED, FEEDER_LIST_ENTRIES, FEEDER_LIST_PUBLISHED,
     FEEDER_REFRESH_DURATION, FEEDER_REFRESHES, FEEDER_REFUSALS,
 };
-use crate::testkit::{ManualClock, at};
 
 fn refusals(metrics: &Metrics, refusal: Refusal) -> f64 {
     metrics.labelled(FEEDER_REFUSALS, "reason", refusal.as_str())
