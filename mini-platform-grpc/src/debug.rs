@@ -2,13 +2,35 @@
 
 use std::fmt;
 
-use crate::v1::{Operation, Transaction, event_screening::Hit};
+use crate::v1;
+use crate::v1::{Operation, event_screening::Hit};
 
-impl fmt::Debug for Transaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Transaction(<redacted>)")
-    }
+macro_rules! redacted {
+    ($($message:ty),+ $(,)?) => {
+        $(impl fmt::Debug for $message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($message), "(<redacted>)"))
+            }
+        })+
+    };
 }
+
+redacted!(
+    v1::BranchLink,
+    v1::CheckNameRequest,
+    v1::FetchBranchesRequest,
+    v1::FetchClientRequest,
+    v1::FetchInteractionsRequest,
+    v1::FetchOperationsRequest,
+    v1::FetchTransactionsRequest,
+    v1::Interaction,
+    v1::JoinRequest,
+    v1::PageRequest,
+    v1::Submission,
+    v1::Transaction,
+    v1::check_name_response::Hit,
+    v1::submission::Details,
+);
 
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

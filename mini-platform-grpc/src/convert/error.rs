@@ -1,7 +1,10 @@
 //! Why a message is refused.
 
+use std::time::Duration;
+
 use mini_platform_core::domain::{
-    InvalidBatch, InvalidId, InvalidListVersion, InvalidMoney, InvalidTimestamp, SameParty,
+    InvalidBatch, InvalidId, InvalidListVersion, InvalidMoney, InvalidNodeAddress, InvalidPage,
+    InvalidTimestamp, SameParty,
 };
 
 /// A message from elsewhere breaks a rule: which field, and what is wrong with it.
@@ -76,6 +79,36 @@ pub enum Problem {
     /// The events make no batch.
     #[error(transparent)]
     Batch(#[from] InvalidBatch),
+    /// It is no page size, or no token of this query.
+    #[error(transparent)]
+    Page(#[from] InvalidPage),
+    /// It is no address of a dispatcher or worker.
+    #[error(transparent)]
+    Address(#[from] InvalidNodeAddress),
+    /// It is zero, which numbers of this kind never are.
+    #[error("must be at least 1")]
+    Zero,
+    /// It is no length of time, or too long a one.
+    #[error("must be 1 to {} milliseconds", max.as_millis())]
+    Duration {
+        /// The longest.
+        max: Duration,
+    },
+    /// Neither of the two times is set.
+    #[error("must be set when there is no other time")]
+    NoTime,
+    /// There are more than may be.
+    #[error("must have at most {max} items")]
+    TooMany {
+        /// The most.
+        max: usize,
+    },
+    /// The text is longer than is taken.
+    #[error("must be at most {max} bytes long")]
+    TextTooLong {
+        /// The limit, in bytes.
+        max: usize,
+    },
 }
 
 impl From<InvalidTimestamp> for Problem {

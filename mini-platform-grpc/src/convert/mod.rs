@@ -9,13 +9,22 @@
 //! 2. Put its fields into the paths of errors with [`ConvertError::within`].
 //! 3. Add it to the round trips and refusals in `tests/wire/`.
 
+mod adjacency;
 mod batch;
 mod error;
 mod event;
+mod fetch;
+mod list;
+mod membership;
 mod outcome;
+mod page;
 mod screening;
+mod submission;
+mod worker;
 
 pub use error::{ConvertError, Problem};
+pub use fetch::{FetchRequest, WrongAnswer};
+pub use submission::{RejectedSubmission, event_from, result_of};
 
 use mini_platform_core::domain::Timestamp;
 
@@ -43,9 +52,37 @@ where
     T::try_from(required(value, field)?).map_err(|error| error.within(field))
 }
 
+/// Converts a message that may be left out, and puts its field into the path of an error.
+fn optional_message<M, T>(value: Option<M>, field: &str) -> Result<Option<T>, ConvertError>
+where
+    T: TryFrom<M, Error = ConvertError>,
+{
+    value.map(T::try_from).transpose().map_err(|error| error.within(field))
+}
+
+/// Converts the messages of a repeated field, and puts the field and the place into the path of an error.
+fn items<M, T>(values: Vec<M>, field: &str, max: usize) -> Result<Vec<T>, ConvertError>
+where
+    T: TryFrom<M, Error = ConvertError>,
+{
+    if values.len() > max {
+        return Err(Problem::TooMany { max }).in_field(field); // before any work on them
+    }
+    let mut items = Vec::with_capacity(values.len());
+    for (index, value) in values.into_iter().enumerate() {
+        items.push(T::try_from(value).map_err(|error| error.within_item(field, index))?);
+    }
+    Ok(items)
+}
+
 /// Takes a time that has to be set.
 fn timestamp(micros: Option<i64>, field: &str) -> Result<Timestamp, ConvertError> {
     Timestamp::from_micros(required(micros, field)?).in_field(field)
+}
+
+/// Takes a time that may be left out.
+fn optional_timestamp(micros: Option<i64>, field: &str) -> Result<Option<Timestamp>, ConvertError> {
+    micros.map(Timestamp::from_micros).transpose().in_field(field)
 }
 
 /// Finds the enum value of a number.

@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cluster_refusals;
+mod debug;
+mod evolution;
 mod form;
 mod refusals;
 mod round_trips;
+mod schema;
 mod strategies;
+mod submissions;
+mod worker_refusals;

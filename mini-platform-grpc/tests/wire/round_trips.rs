@@ -3,9 +3,11 @@
 use std::fmt::Debug;
 
 use mini_platform_core::domain::{
-    Amount, ClientId, Event, EventBatch, EventId, IngestOutcome, MAX_BATCH, OccurredAt, StoredEvent,
-    Timestamp,
+    Amount, ClientId, Event, EventBatch, EventId, IngestOutcome, MAX_BATCH, OccurredAt, ProtocolVersion,
+    StoredEvent, Timestamp,
 };
+use mini_platform_core::port::{FetchAnswer, FetchQuery, JoinAnswer, JoinRequest};
+use mini_platform_grpc::convert::{FetchRequest, WrongAnswer, event_from};
 use mini_platform_grpc::{ConvertError, v1};
 use proptest::prelude::*;
 use prost::Message;
@@ -23,7 +25,114 @@ where
     assert_eq!(arrived.as_ref(), Ok(value));
 }
 
+/// Sends a message as bytes.
+fn sent<M: Message + Default>(message: &M) -> M {
+    M::decode(message.encode_to_vec().as_slice()).unwrap()
+}
+
+/// Sends an answer in the response to its query.
+fn answered<M>(answer: &FetchAnswer) -> FetchAnswer
+where
+    M: Message + Default + for<'a> TryFrom<&'a FetchAnswer, Error = WrongAnswer>,
+    FetchAnswer: TryFrom<M, Error = ConvertError>,
+{
+    FetchAnswer::try_from(sent(&M::try_from(answer).unwrap())).unwrap()
+}
+
+fn sent_query(request: FetchRequest) -> FetchRequest {
+    match request {
+        FetchRequest::Transactions(request) => FetchRequest::Transactions(sent(&request)),
+        FetchRequest::Operations(request) => FetchRequest::Operations(sent(&request)),
+        FetchRequest::Interactions(request) => FetchRequest::Interactions(sent(&request)),
+        FetchRequest::Branches(request) => FetchRequest::Branches(sent(&request)),
+        FetchRequest::Client(request) => FetchRequest::Client(sent(&request)),
+        FetchRequest::Event(request) => FetchRequest::Event(sent(&request)),
+        FetchRequest::FraudList(request) => FetchRequest::FraudList(sent(&request)),
+        FetchRequest::CheckName(request) => FetchRequest::CheckName(sent(&request)),
+        other => panic!("{other:?} is not sent"),
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_query_survives(query in strategies::fetch_query()) {
+        let request = sent_query(FetchRequest::asking(&query).unwrap());
+        prop_assert_eq!(FetchQuery::try_from(request), Ok(query));
+    }
+
+    #[test]
+    fn an_answer_survives(answer in strategies::fetch_answer()) {
+        let arrived = match &answer {
+            FetchAnswer::Events(_) => {
+                prop_assert_eq!(&answered::<v1::FetchOperationsResponse>(&answer), &answer);
+                answered::<v1::FetchTransactionsResponse>(&answer)
+            }
+            FetchAnswer::Interactions(_) => answered::<v1::FetchInteractionsResponse>(&answer),
+            FetchAnswer::Branches(_) => answered::<v1::FetchBranchesResponse>(&answer),
+            FetchAnswer::Overview(_) => answered::<v1::FetchClientResponse>(&answer),
+            FetchAnswer::Event(_) => answered::<v1::FetchEventResponse>(&answer),
+            FetchAnswer::ListInForce(_) => answered::<v1::FetchFraudListResponse>(&answer),
+            FetchAnswer::Check(_) => answered::<v1::CheckNameResponse>(&answer),
+            other => panic!("{other:?} is not sent"),
+        };
+        prop_assert_eq!(arrived, answer);
+    }
+
+    #[test]
+    fn results_survive_in_their_order(results in strategies::results()) {
+        let message = sent(&v1::WorkerServiceIngestResponse::from(results.as_slice()));
+        prop_assert_eq!(Vec::<IngestOutcome>::try_from(message), Ok(results));
+    }
+
+    #[test]
+    fn a_batch_survives_in_its_request(batch in strategies::batch()) {
+        survives::<EventBatch, v1::WorkerServiceIngestRequest>(&batch);
+    }
+
+    #[test]
+    fn who_a_worker_is_survives(id in strategies::worker_id(), incarnation in strategies::incarnation()) {
+        let message = sent(&v1::IdentifyResponse::from((&id, incarnation)));
+        prop_assert_eq!(message.try_into(), Ok((id, incarnation, ProtocolVersion::CURRENT)));
+    }
+
+    #[test]
+    fn a_wish_to_join_survives(request in strategies::join_request()) {
+        let arrived = JoinRequest::try_from(sent(&v1::JoinRequest::from(&request))).unwrap();
+        prop_assert!(arrived.token.matches(&request.token));
+        prop_assert_eq!(format!("{arrived:?}"), format!("{request:?}"));
+    }
+
+    #[test]
+    fn the_answer_to_a_wish_to_join_survives(answer in strategies::join_answer()) {
+        survives::<JoinAnswer, v1::JoinResponse>(&answer);
+    }
+
+    #[test]
+    fn a_heartbeat_and_its_answer_survive(
+        id in strategies::worker_id(),
+        epoch in strategies::epoch(),
+        answer in strategies::heartbeat_answer(),
+    ) {
+        let heartbeat = sent(&v1::HeartbeatRequest::from((&id, epoch)));
+        prop_assert_eq!(heartbeat.try_into(), Ok((id.clone(), epoch)));
+        let leave = sent(&v1::LeaveRequest::from((&id, epoch)));
+        prop_assert_eq!(leave.try_into(), Ok((id, epoch)));
+        prop_assert_eq!(sent(&v1::HeartbeatResponse::from(answer)).try_into(), Ok(answer));
+    }
+
+    #[test]
+    fn a_submitted_event_is_the_event(event in strategies::event(), received_at in strategies::timestamp()) {
+        let submission = sent(&v1::Submission::from(&event));
+        let arrived = event_from(submission, "JPY".parse().unwrap(), received_at, || panic!("it has an id"));
+        let arrived = arrived.unwrap();
+        prop_assert!(event.is_resend_of(&arrived));
+        let time = match event.occurred_at() {
+            OccurredAt::Given(at) => OccurredAt::Given(at),
+            OccurredAt::Received(_) => OccurredAt::Received(received_at),
+        };
+        prop_assert_eq!(arrived.occurred_at(), time);
+    }
+
     #[test]
     fn an_event_survives(event in strategies::event()) {
         survives::<Event, v1::Event>(&event);

@@ -1,8 +1,16 @@
 //! Any valid domain value.
 
+use std::time::Duration;
+
 use mini_platform_core::domain::{
-    Amount, BranchId, ClientId, Currency, Etag, Event, EventBatch, EventId, EventScreening, IngestOutcome,
-    ListEntry, ListVersion, OccurredAt, OperationType, Outcome, PartyRole, StoredEvent, Timestamp,
+    Amount, BranchId, BranchLink, ClientId, Currency, Epoch, Etag, Event, EventBatch, EventFilter, EventId,
+    EventQuery, EventScreening, Incarnation, IngestOutcome, Interaction, JoinToken, ListEntry, ListInfo,
+    ListVersion, NeighbourQuery, NodeAddress, OccurredAt, OperationType, Outcome, Page, PageSize, PageToken,
+    PartyRole, ProtocolVersion, Screening, StoredEvent, TimeRange, Timestamp, Verdict, WorkerId,
+};
+use mini_platform_core::port::{
+    ClientOverview, FetchAnswer, FetchQuery, HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest,
+    MembershipLease,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -104,4 +112,179 @@ pub(crate) fn screening() -> impl Strategy<Value = EventScreening> {
 pub(crate) fn result() -> impl Strategy<Value = IngestOutcome> {
     let outcome = select(vec![Outcome::Stored, Outcome::Duplicate, Outcome::Fraudulent, Outcome::Conflict]);
     (outcome, screening()).prop_map(|(outcome, screening)| IngestOutcome { outcome, screening })
+}
+
+pub(crate) fn results() -> impl Strategy<Value = Vec<IngestOutcome>> {
+    vec(result(), 0..12)
+}
+
+pub(crate) fn worker_id() -> impl Strategy<Value = WorkerId> {
+    "[!-~]{1,128}".prop_map(|text| WorkerId::new(text).unwrap())
+}
+
+fn page_size() -> impl Strategy<Value = PageSize> {
+    (1..=1000u16).prop_map(|size| PageSize::new(size).unwrap())
+}
+
+fn token() -> impl Strategy<Value = Option<PageToken>> {
+    let text = prop_oneof!["[A-Za-z0-9_-]{1,64}", Just("a".repeat(1024))];
+    proptest::option::of(text.prop_map(|text| text.parse().unwrap()))
+}
+
+fn page<T: std::fmt::Debug>(item: impl Strategy<Value = T>) -> impl Strategy<Value = Page<T>> {
+    (vec(item, 0..4), token()).prop_map(|(items, next)| Page { items, next })
+}
+
+fn range() -> impl Strategy<Value = TimeRange> {
+    let end = || proptest::option::of(timestamp());
+    (end(), end()).prop_map(|(from, to)| TimeRange { from, to })
+}
+
+fn filter() -> impl Strategy<Value = EventFilter> {
+    select(vec![
+        EventFilter::Transactions,
+        EventFilter::Sent,
+        EventFilter::Received,
+        EventFilter::Operations,
+        EventFilter::Deposits,
+        EventFilter::Withdrawals,
+    ])
+}
+
+fn event_query() -> impl Strategy<Value = EventQuery> {
+    let after = proptest::option::of(stored_event());
+    (client(), filter(), range(), page_size(), after).prop_map(|(client, filter, range, size, after)| {
+        let query = EventQuery::new(client, filter).with_range(range).with_size(size);
+        match after {
+            Some(after) => query.clone().with_token(&query.token_after(&after)).unwrap(),
+            None => query,
+        }
+    })
+}
+
+fn neighbour_query() -> impl Strategy<Value = NeighbourQuery> {
+    (client(), page_size(), proptest::option::of(name(256))).prop_map(|(client, size, after)| {
+        let query = NeighbourQuery::new(client).with_size(size);
+        match after {
+            Some(after) => query.clone().with_token(&query.token_after(&after)).unwrap(),
+            None => query,
+        }
+    })
+}
+
+pub(crate) fn fetch_query() -> impl Strategy<Value = FetchQuery> {
+    prop_oneof![
+        4 => event_query().prop_map(FetchQuery::Events),
+        2 => neighbour_query().prop_map(FetchQuery::Interactions),
+        2 => neighbour_query().prop_map(FetchQuery::Branches),
+        1 => client().prop_map(FetchQuery::Overview),
+        1 => event_id().prop_map(FetchQuery::Event),
+        1 => Just(FetchQuery::ListInForce),
+        1 => client().prop_map(FetchQuery::Check),
+    ]
+}
+
+fn interaction() -> impl Strategy<Value = Interaction> {
+    let times = prop_oneof![
+        timestamp().prop_map(|at| (Some(at), None)),
+        timestamp().prop_map(|at| (None, Some(at))),
+        (timestamp(), timestamp()).prop_map(|(sent, received)| (Some(sent), Some(received))),
+    ];
+    (client(), times).prop_map(|(client, (sent, received))| Interaction::new(client, sent, received).unwrap())
+}
+
+fn branch_link() -> impl Strategy<Value = BranchLink> {
+    (branch(), timestamp()).prop_map(|(branch, last_at)| BranchLink { branch, last_at })
+}
+
+fn overview() -> impl Strategy<Value = ClientOverview> {
+    (page(stored_event()), page(stored_event()), page(interaction()), page(branch_link())).prop_map(
+        |(transactions, operations, interactions, branches)| ClientOverview {
+            transactions,
+            operations,
+            interactions,
+            branches,
+        },
+    )
+}
+
+fn list_info() -> impl Strategy<Value = ListInfo> {
+    (list_version(), any::<u64>(), ".{0,80}", timestamp(), timestamp()).prop_map(
+        |(version, entries, source, loaded_at, confirmed_at)| ListInfo {
+            version,
+            entries,
+            source,
+            loaded_at,
+            confirmed_at,
+        },
+    )
+}
+
+fn check() -> impl Strategy<Value = Screening> {
+    let entry = name(1024).prop_map(|entry| Verdict::Hit { entry: ListEntry::new(entry).unwrap() });
+    (list_version(), prop_oneof![Just(Verdict::Clear), entry])
+        .prop_map(|(version, verdict)| Screening { version, verdicts: vec![verdict] })
+}
+
+pub(crate) fn fetch_answer() -> impl Strategy<Value = FetchAnswer> {
+    prop_oneof![
+        page(stored_event()).prop_map(FetchAnswer::Events),
+        page(interaction()).prop_map(FetchAnswer::Interactions),
+        page(branch_link()).prop_map(FetchAnswer::Branches),
+        overview().prop_map(|overview| FetchAnswer::Overview(Box::new(overview))),
+        proptest::option::of(stored_event()).prop_map(|stored| FetchAnswer::Event(stored.map(Box::new))),
+        proptest::option::of(list_info()).prop_map(FetchAnswer::ListInForce),
+        check().prop_map(FetchAnswer::Check),
+    ]
+}
+
+pub(crate) fn incarnation() -> impl Strategy<Value = Incarnation> {
+    any::<u64>().prop_map(Incarnation)
+}
+
+pub(crate) fn epoch() -> impl Strategy<Value = Epoch> {
+    any::<u64>().prop_map(Epoch)
+}
+
+fn address() -> impl Strategy<Value = NodeAddress> {
+    let host = prop_oneof!["[a-z0-9.-]{1,60}", Just("[::1]".to_owned())];
+    (host, 1..=u16::MAX).prop_map(|(host, port)| NodeAddress::new(format!("http://{host}:{port}")).unwrap())
+}
+
+pub(crate) fn join_request() -> impl Strategy<Value = JoinRequest> {
+    let protocol = (1..=u32::MAX).prop_map(ProtocolVersion);
+    (worker_id(), address(), incarnation(), protocol, ".{0,40}").prop_map(
+        |(id, address, incarnation, protocol, token)| JoinRequest {
+            id,
+            address,
+            incarnation,
+            protocol,
+            token: JoinToken::new(token),
+        },
+    )
+}
+
+fn rejection() -> impl Strategy<Value = JoinRejection> {
+    prop_oneof![
+        any::<u32>().prop_map(|max| JoinRejection::ClusterFull { max_workers: max.try_into().unwrap() }),
+        any::<u32>().prop_map(|number| JoinRejection::ProtocolVersion { supported: ProtocolVersion(number) }),
+        Just(JoinRejection::Token),
+        Just(JoinRejection::IdTaken),
+        "[a-z :]{0,100}".prop_map(|reason| JoinRejection::NotDialable { reason }),
+        Just(JoinRejection::ShuttingDown),
+    ]
+}
+
+pub(crate) fn join_answer() -> impl Strategy<Value = JoinAnswer> {
+    let day = 24 * 60 * 60 * 1_000_u64;
+    let lease = (epoch(), 1..=day, any::<prop::sample::Index>()).prop_map(|(epoch, ttl, part)| {
+        let interval = u64::try_from(part.index(usize::try_from(ttl).unwrap())).unwrap() + 1;
+        let (ttl, heartbeat_interval) = (Duration::from_millis(ttl), Duration::from_millis(interval));
+        MembershipLease { epoch, ttl, heartbeat_interval }
+    });
+    prop_oneof![lease.prop_map(JoinAnswer::Joined), rejection().prop_map(JoinAnswer::Rejected)]
+}
+
+pub(crate) fn heartbeat_answer() -> impl Strategy<Value = HeartbeatAnswer> {
+    select(vec![HeartbeatAnswer::Renewed, HeartbeatAnswer::Unknown])
 }
