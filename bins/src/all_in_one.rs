@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mini_platform_core::Worker;
-use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, LoadBalancer, RoundRobin, WorkerId};
+use mini_platform_core::Dispatcher;
+use mini_platform_core::domain::WorkerId;
 use mini_platform_core::feeder::Feeder;
-use mini_platform_core::port::{Clock, FetchAnswer, FetchQuery, SystemClock};
+use mini_platform_core::port::{FetchAnswer, FetchQuery};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backends, Ports, fraud_sources};
-use crate::config::{Config, Policy};
-use crate::feeding;
-use crate::http::{Api, HttpServer, HttpSettings, ListFreshness};
+use crate::config::Config;
+use crate::http::{Api, HttpServer};
 use crate::telemetry::Metrics;
+use crate::{dispatching, feeding};
 
 /// How often is looked whether the first fraud list is there, while somebody waits for it.
 const READY_POLL: Duration = Duration::from_millis(5);
@@ -39,14 +39,11 @@ impl AllInOne {
     /// A backend cannot be opened, or the address is taken.
     pub async fn start(config: &Config, metrics: Metrics, stop: CancellationToken) -> anyhow::Result<Self> {
         let backends = Backends::open(config).await?;
-        let dispatcher = dispatcher(config, backends.ports());
-        let freshness = Arc::new(ListFreshness::default());
-        let feeder = feeder(config, backends.ports(), Arc::clone(&freshness)).await?;
-        let api = Api::new(dispatcher.clone())
-            .with_list_freshness(freshness)
-            .with_draining(stop.clone())
-            .with_metrics(metrics.clone());
-        let server = HttpServer::bind(http_settings(config), api)
+        let dispatcher = dispatching::dispatcher(&config.dispatch);
+        dispatcher.add_member(WorkerId::LOCAL, Arc::new(backends.worker(config)));
+        let feeder = feeder(config, backends.ports()).await?;
+        let api = Api::new(dispatcher.clone()).with_draining(stop.clone()).with_metrics(metrics.clone());
+        let server = HttpServer::bind(dispatching::http_settings(config), api)
             .await
             .with_context(|| format!("cannot listen on {} (http.listen)", config.http.listen))?;
         Ok(Self { backends, dispatcher, feeder, server, metrics, stop })
@@ -95,49 +92,11 @@ async fn feed(feeder: Option<Feeder>, stop: CancellationToken) {
     }
 }
 
-fn dispatcher(config: &Config, ports: &Ports) -> Dispatcher {
-    let balancer: Arc<dyn LoadBalancer> = match config.dispatch.policy {
-        Policy::RoundRobin => Arc::new(RoundRobin::default()),
-    };
-    let settings = DispatcherConfig::default()
-        .with_timeout(config.dispatch.timeout)
-        .with_max_batch(config.dispatch.max_batch)
-        .with_queue(config.dispatch.queue);
-    let dispatcher = Dispatcher::new(settings, balancer);
-    let Ports { events, adjacency, registry } = ports;
-    let worker = Worker::new(Arc::clone(events), Arc::clone(adjacency), Arc::clone(registry))
-        .with_parties(config.screening.parties);
-    dispatcher.add_member(WorkerId::new("local"), Arc::new(worker));
-    dispatcher
-}
-
-fn http_settings(config: &Config) -> HttpSettings {
-    let http = &config.http;
-    HttpSettings {
-        listen: http.listen,
-        max_body: http.max_body,
-        max_line: http.max_line,
-        max_array: http.max_array,
-        header_timeout: http.header_timeout,
-        body_timeout: http.body_timeout,
-        max_connections: http.max_connections,
-        shutdown_grace: http.shutdown_grace,
-        // Without a feeder here nobody here knows whether an old list is the newest there is.
-        max_list_age: (!config.feeder.source.is_empty()).then_some(config.feeder.max_age),
-        ..HttpSettings::new(config.events.default_currency)
-    }
-}
-
 /// Makes the feeder, unless there is no source: then a feeder elsewhere keeps the registry.
-async fn feeder(
-    config: &Config,
-    ports: &Ports,
-    freshness: Arc<ListFreshness>,
-) -> anyhow::Result<Option<Feeder>> {
+async fn feeder(config: &Config, ports: &Ports) -> anyhow::Result<Option<Feeder>> {
     let sources = fraud_sources(config).await?;
     if sources.is_empty() {
         return Ok(None);
     }
-    let feeder = feeding::feeder(&config.feeder, Arc::clone(&ports.registry), sources)?;
-    Ok(Some(feeder.with_on_confirmed(move || freshness.confirm(SystemClock.now()))))
+    feeding::feeder(&config.feeder, Arc::clone(&ports.registry), sources).map(Some)
 }

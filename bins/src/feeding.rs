@@ -6,8 +6,8 @@ use anyhow::Context;
 use mini_platform_core::feeder::{Feeder, ListLimits, ListSource};
 use mini_platform_core::port::{FraudRegistry, FraudSource};
 
-use crate::backend::random_seed;
 use crate::config::FeederConfig;
+use crate::random::random_seed;
 
 /// Makes the feeder of a registry, with the limits and the schedule of the configuration.
 ///

@@ -7,13 +7,21 @@ pub mod backend;
 pub mod bundled;
 pub mod cli;
 pub mod client;
+#[cfg(feature = "cluster")]
+mod clustering;
 pub mod config;
+pub mod dispatching;
 pub mod feeding;
 pub mod http;
 pub mod lifecycle;
 pub mod operator;
 pub mod program;
+mod random;
+#[cfg(feature = "cluster")]
+pub mod standalone_dispatcher;
 pub mod standalone_feeder;
+#[cfg(feature = "cluster")]
+pub mod standalone_worker;
 pub mod telemetry;
 
 /// Exit codes of all programs, after sysexits.h.

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::backend::Misconfigured;
-use crate::config::{Config, ConfigProblems, Loaded, Need, Sources};
+use crate::config::{Config, ConfigProblems, Loaded, Misconfigured, Need, Sources};
 use crate::exit;
 
 /// The options that every program has.
@@ -33,8 +32,67 @@ impl ConfigArgs {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn load(self, needs: &[Need]) -> Result<Loaded, ConfigProblems> {
-        let sources = Sources::gather(self.config.as_deref(), self.set)?;
-        Config::load_for(&sources, needs)
+        Config::load_for(&self.gather()?, needs)
+    }
+
+    fn gather(self) -> Result<Sources, ConfigProblems> {
+        Sources::gather(self.config.as_deref(), self.set)
+    }
+}
+
+/// The options of a program that does one thing.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RoleArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Shows every key of the configuration, its value and where that was written, and ends
+    #[arg(long)]
+    print_config: bool,
+    /// Checks the configuration and ends
+    #[arg(long, conflicts_with = "print_config")]
+    check_config: bool,
+}
+
+/// What one role needs of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Role {
+    /// What is checked before anything is opened.
+    needs: &'static [Need],
+    /// Defaults that differ from those that all programs have: the path of a key and its value.
+    defaults: &'static [(&'static str, &'static str)],
+}
+
+impl Role {
+    /// A feeder: it reads sources, and others read its registry.
+    pub const FEEDER: Self = Self { needs: &[Need::Source, Need::SharedRegistry], defaults: &[] };
+    /// A dispatcher: it needs nothing but workers, which join it when they like.
+    pub const DISPATCHER: Self = Self { needs: &[Need::NoBackend], defaults: &[] };
+    /// A worker: several of them share their stores, and dispatchers dial it. It listens beside a dispatcher.
+    pub const WORKER: Self =
+        Self { needs: &[Need::SharedStores, Need::Address], defaults: &[("grpc.listen", "127.0.0.1:9082")] };
+
+    /// Runs a role to its end, or shows or checks its configuration.
+    #[must_use]
+    pub fn run(self, args: RoleArgs, run: impl AsyncFnOnce(&Config) -> anyhow::Result<()>) -> ExitCode {
+        exit_code(self.try_run(args, run))
+    }
+
+    fn try_run(
+        self,
+        args: RoleArgs,
+        run: impl AsyncFnOnce(&Config) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        // What is shown need not run.
+        let needs = if args.print_config { &[Need::NoBackend] } else { self.needs };
+        let loaded = Config::load_for(&args.config.gather()?.with_defaults(self.defaults), needs)?;
+        if args.print_config {
+            print!("{}", loaded.to_toml());
+        } else if args.check_config {
+            println!("the configuration is valid");
+        } else {
+            block_on(run(&loaded.config))?;
+        }
+        Ok(())
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use mini_platform_core::feeder::Feeder;
-use mini_platform_core::port::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Connections, Port, fraud_sources};
 use crate::config::Config;
 use crate::feeding;
-use crate::http::{FeederApi, HttpServer, ListFreshness};
+use crate::http::{FeederApi, HttpServer};
 use crate::telemetry::Metrics;
 
 /// A feeder with its own pages, bound but not running yet.
@@ -33,11 +32,9 @@ impl StandaloneFeeder {
         let (connections, sources) =
             tokio::try_join!(Connections::open(config, &[Port::Registry]), fraud_sources(config))?;
         let registry = connections.registry(config)?;
-        let (freshness, settings) = (Arc::new(ListFreshness::default()), &config.feeder);
-        let confirmed = Arc::clone(&freshness);
-        let feeder = feeding::feeder(settings, Arc::clone(&registry), sources)?
-            .with_on_confirmed(move || confirmed.confirm(SystemClock.now()));
-        let api = FeederApi::new(registry, freshness, settings.max_age, metrics.clone(), stop.clone());
+        let settings = &config.feeder;
+        let feeder = feeding::feeder(settings, Arc::clone(&registry), sources)?;
+        let api = FeederApi::new(registry, settings.max_age, metrics.clone(), stop.clone());
         let server = HttpServer::bind_feeder(settings.listen, api)
             .await
             .with_context(|| format!("cannot listen on {} (feeder.listen)", settings.listen))?;

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Quiets engines and drivers, unless the configured filter names them.
-const QUIET_FILTER: &str =
-    "fjall=warn,lsm_tree=warn,mongodb=warn,redis=warn,aws_config=warn,aws_smithy_runtime=warn";
+const QUIET_FILTER: &str = "fjall=warn,lsm_tree=warn,mongodb=warn,redis=warn,aws_config=warn,\
+    aws_smithy_runtime=warn,h2=warn,hyper_util=warn,tonic=warn,tower=warn";
 
 /// Upper ends of the buckets that durations are counted in, in seconds: a quick call to a slow refresh.
 const DURATION_BUCKETS: [f64; 11] = [0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];

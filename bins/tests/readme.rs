@@ -11,8 +11,9 @@ use support::{PROGRAM, Running};
 
 const README: &str = include_str!("../../README.md");
 
-/// The section whose commands need real servers.
+/// The sections whose commands need real servers, one behind the other.
 const REAL_BACKENDS: &str = "\n## On real backends\n";
+const CLUSTER: &str = "\n## A cluster\n";
 
 /// Returns what stands before a section, the section, and what stands behind it.
 fn around(section: &str) -> (&'static str, &'static str, &'static str) {
@@ -69,7 +70,8 @@ fn runnable(command: &str, base: &str) -> String {
 fn the_commands_of_the_readme_print_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let platform = Running::start(&folder.path().join("data"), &[]);
-    let (before, _, behind) = around(REAL_BACKENDS);
+    let (before, _, _) = around(REAL_BACKENDS);
+    let (_, _, behind) = around(CLUSTER);
     let examples = [examples(before), examples(behind)].concat();
     assert!(examples.len() > 12, "the README has examples");
     for (command, expected) in examples {
@@ -91,41 +93,91 @@ mod real_backends {
         format!("curl {} < {file}", words.join(" "))
     }
 
-    #[test]
-    fn the_commands_on_real_backends_print_what_the_readme_says() {
-        let Some(servers) = Servers::find() else { return };
-        let folder = tempfile::tempdir().unwrap();
-        let list = folder.path().join("list.txt").display().to_string();
-        let source = format!("s3://{}/fraud-list.txt", servers.name());
-        let mut settings = servers.settings();
-        // Its next look comes after the test, so that the commands find what they say.
-        settings.extend([format!("feeder.source={source}"), "feeder.interval=1h".to_owned()]);
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        let (_, section, _) = around(REAL_BACKENDS);
-        let examples = examples(section);
-        assert!(examples.len() > 8, "the section has examples");
-        let mut running: Option<(Running, Running)> = None;
-        for (number, (command, expected)) in examples.iter().enumerate() {
+    /// The programs of a section.
+    struct Section<'a> {
+        servers: &'a Servers,
+        settings: Vec<String>,
+        /// Where the user's own list is written.
+        list: String,
+        /// Those that run; the last one is talked to.
+        running: Vec<Running>,
+    }
+
+    impl<'a> Section<'a> {
+        fn new(servers: &'a Servers, folder: &Path) -> Self {
+            let source = format!("s3://{}/fraud-list.txt", servers.name());
+            let mut settings = servers.settings();
+            // Its next look comes after the test, so that the commands find what they say.
+            settings.extend([format!("feeder.source={source}"), "feeder.interval=1h".to_owned()]);
+            let list = folder.join("list.txt").display().to_string();
+            Self { servers, settings, list, running: Vec::new() }
+        }
+
+        fn settings(&self) -> Vec<&str> {
+            self.settings.iter().map(String::as_str).collect()
+        }
+
+        fn start_feeder(&mut self) {
+            self.running.push(Running::feeder(&self.settings()));
+        }
+
+        /// Runs one example.
+        fn check(&self, command: &str, expected: &str) {
             if command.contains(" upload ") {
                 // S3 tells the time of an upload to the second.
                 std::thread::sleep(SECOND);
             }
-            if number == 1 {
-                // The README starts both once the first list is published.
-                let feeder = Command::new(env!("CARGO_BIN_EXE_mini-platform-feeder"));
-                let feeder = Running::spawn(feeder, &settings, "is in force");
-                let own = [&settings[..], &["http.listen=127.0.0.1:0", "feeder.source=none"]].concat();
-                running = Some((feeder, Running::spawn(Command::new(PROGRAM), &own, "ready")));
-            }
-            let base = running.as_ref().map_or("", |(_, platform)| platform.base());
-            let runnable = runnable(&published(command, &servers), base).replace("target/list.txt", &list);
-            let expected = expected.replace("s3://lists/", &format!("s3://{}/", servers.name()));
+            let base = self.running.last().map_or("", Running::base);
+            let runnable = runnable(&published(command, self.servers), base);
+            let expected = expected.replace("s3://lists/", &format!("s3://{}/", self.servers.name()));
             let mut shell = Command::new("sh");
-            for setting in &settings {
+            for setting in &self.settings {
                 let (key, value) = setting.split_once('=').unwrap();
                 shell.env(format!("MINI_PLATFORM__{}", key.to_uppercase().replace('.', "__")), value);
             }
-            check(&mut shell, command, &runnable, &expected);
+            check(&mut shell, command, &runnable.replace("target/list.txt", &self.list), &expected);
+        }
+    }
+
+    #[test]
+    fn the_commands_on_real_backends_print_what_the_readme_says() {
+        let Some(servers) = Servers::find() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let mut section = Section::new(&servers, folder.path());
+        let examples = examples(around(REAL_BACKENDS).1);
+        assert!(examples.len() > 8, "the section has examples");
+        for (number, (command, expected)) in examples.iter().enumerate() {
+            if number == 1 {
+                // The README starts both once the first list is published.
+                section.start_feeder();
+                let settings =
+                    [&section.settings()[..], &["http.listen=127.0.0.1:0", "feeder.source=none"]].concat();
+                section.running.push(Running::spawn(Command::new(PROGRAM), &settings, "ready"));
+            }
+            section.check(command, expected);
+        }
+    }
+
+    #[test]
+    fn the_commands_on_a_cluster_print_what_the_readme_says() {
+        let Some(servers) = Servers::find() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let mut section = Section::new(&servers, folder.path());
+        let [before, own] = [REAL_BACKENDS, CLUSTER].map(|section| examples(around(section).1));
+        assert!(own.len() > 2, "the section has examples");
+        let (command, expected) = before.first().unwrap();
+        section.check(command, expected);
+        section.start_feeder();
+        // Made for all programs of a machine, as the environment is.
+        let dispatcher = Running::dispatcher(&section.settings());
+        let join = format!("cluster.join={}", dispatcher.grpc());
+        let settings = [&section.settings()[..], &[&join]].concat();
+        let workers = [Running::worker(&settings), Running::worker(&settings), Running::worker(&settings)];
+        workers.iter().for_each(|worker| worker.wait_until_ready(true));
+        section.running.extend(workers);
+        section.running.push(dispatcher);
+        for (command, expected) in &own {
+            section.check(command, expected);
         }
     }
 }

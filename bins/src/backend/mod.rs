@@ -13,43 +13,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use mini_platform_core::Worker;
 use mini_platform_core::decorate::{InProcessList, RetryPolicy, Retrying};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
 use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, FraudSource, SystemClock};
 use mini_platform_file::FileSource;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::bundled::BundledSource;
 use crate::config::{AdjacencyBackend, Config, FeedSource, RegistryBackend, StoreBackend};
+use crate::random::random_seed;
 
 /// A backend that this build has no adapter for; the configuration is checked for that before.
 #[cfg(not(all(feature = "embedded", feature = "mongodb", feature = "redis", feature = "s3")))]
 #[derive(Debug, thiserror::Error)]
 #[error("this build has no adapter for {0}")]
 struct NotBuiltIn(&'static str);
-
-/// A backend cannot be used as it is configured, whoever answers: programs end with [`exit::CONFIG`].
-///
-/// [`exit::CONFIG`]: crate::exit::CONFIG
-#[derive(Debug, thiserror::Error)]
-#[error("[{section}] of the configuration cannot be used")]
-pub struct Misconfigured {
-    section: &'static str,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl Misconfigured {
-    #[cfg_attr(
-        not(any(feature = "redis", feature = "s3", feature = "mongodb")),
-        expect(dead_code, reason = "only backends elsewhere can be misconfigured")
-    )]
-    fn new(section: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self { section, source: Box::new(source) }
-    }
-}
 
 /// A port that a program wants to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,12 +139,6 @@ fn retrying<P: ?Sized>(port: Arc<P>) -> Arc<Retrying<P>> {
     Arc::new(Retrying::new(port, RetryPolicy::default(), random_seed()))
 }
 
-/// Returns a number that no other process has, so that processes which failed together come back apart.
-pub(crate) fn random_seed() -> u64 {
-    // The second half of a fresh id is random.
-    Uuid::now_v7().as_u64_pair().1
-}
-
 /// The stores that a worker needs, open.
 #[derive(Debug)]
 pub struct Backends {
@@ -210,6 +184,14 @@ impl Backends {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// Makes a worker on these stores, which screens whom the configuration says.
+    #[must_use]
+    pub fn worker(&self, config: &Config) -> Worker {
+        let Ports { events, adjacency, registry } = &self.ports;
+        Worker::new(Arc::clone(events), Arc::clone(adjacency), Arc::clone(registry))
+            .with_parties(config.screening.parties)
     }
 
     /// Writes out what is in memory and gives everything free.

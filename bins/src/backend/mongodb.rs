@@ -7,8 +7,7 @@ mod adapter {
     use mini_platform_core::port::EventStore;
     use mini_platform_mongodb::{ConnectError, MongoConfig, MongoEventStore};
 
-    use super::super::Misconfigured;
-    use crate::config::MongodbConfig;
+    use crate::config::{Misconfigured, MongodbConfig};
 
     pub(in crate::backend) struct Handle(Arc<MongoEventStore>);
 

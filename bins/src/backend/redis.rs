@@ -9,8 +9,7 @@ mod adapter {
     use mini_platform_core::port::{AdjacencyStore, FraudRegistry, SystemClock};
     use mini_platform_redis::{ConnectError, Redis};
 
-    use super::super::Misconfigured;
-    use crate::config::RedisConfig;
+    use crate::config::{Misconfigured, RedisConfig};
 
     pub(in crate::backend) struct Handle(Redis);
 

@@ -7,8 +7,7 @@ mod adapter {
     use mini_platform_core::port::FraudSource;
     use mini_platform_s3::{S3Client, S3Location, S3Source};
 
-    use super::super::Misconfigured;
-    use crate::config::{S3Config, Secret};
+    use crate::config::{Misconfigured, S3Config, Secret};
 
     pub(in crate::backend) struct Handle(S3Client);
 

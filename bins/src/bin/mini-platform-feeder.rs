@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use mini_platform_bins::config::{Config, Need};
+use mini_platform_bins::config::Config;
 use mini_platform_bins::lifecycle;
-use mini_platform_bins::program::{self, ConfigArgs};
+use mini_platform_bins::program::{self, Role, RoleArgs};
 use mini_platform_bins::standalone_feeder::StandaloneFeeder;
 use mini_platform_bins::telemetry::{self, Metrics};
 
@@ -17,19 +17,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "mini-platform-feeder", version)]
 struct Cli {
     #[command(flatten)]
-    config: ConfigArgs,
+    args: RoleArgs,
 }
 
 fn main() -> ExitCode {
-    let cli = match program::parse::<Cli>() {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
-    let loaded = cli.config.load(&[Need::Source, Need::SharedRegistry]);
-    program::exit_code(match loaded {
-        Ok(loaded) => program::block_on(run(&loaded.config)),
-        Err(problems) => Err(problems.into()),
-    })
+    match program::parse::<Cli>() {
+        Ok(cli) => Role::FEEDER.run(cli.args, run),
+        Err(code) => code,
+    }
 }
 
 async fn run(config: &Config) -> anyhow::Result<()> {

@@ -34,6 +34,8 @@ enum Wanted {
         #[arg(long, value_name = "NAME")]
         check: Option<String>,
     },
+    /// The workers, and how they do
+    Workers,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -107,6 +109,7 @@ pub(super) async fn run(args: FetchArgs) -> anyhow::Result<Finish> {
         }
         Wanted::Client(wanted) => wanted.path(wanted.page_token.as_deref())?,
         Wanted::Event { id } => format!("/v1/events/{}", path_segment(id)),
+        Wanted::Workers => "/v1/workers".to_owned(),
         Wanted::FraudList { check: None } => "/v1/fraud-list".to_owned(),
         Wanted::FraudList { check: Some(name) } => {
             format!("/v1/fraud-list/check?name={}", path_segment(name))

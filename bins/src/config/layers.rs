@@ -23,6 +23,8 @@ const MAX_EXCERPT: usize = 60;
 /// Everything that a configuration is made of, as text.
 #[derive(Clone, Default)]
 pub struct Sources {
+    /// Defaults of a program that differ from those that all have: the path of a key and its value.
+    pub defaults: &'static [(&'static str, &'static str)],
     /// The TOML file and its text.
     pub file: Option<(PathBuf, String)>,
     /// Names and values of variables; those without [`VARIABLE_PREFIX`] are passed over.
@@ -42,10 +44,17 @@ impl Sources {
         let variables = std::env::vars_os().filter_map(|(name, value)| read_variable(&name, value));
         let environment = variables.filter_map(|variable| keep(variable, &mut problems)).collect();
         if problems.is_empty() {
-            Ok(Self { file, environment, flags })
+            Ok(Self { file, environment, flags, ..Self::default() })
         } else {
             Err(ConfigProblems::new(problems))
         }
+    }
+
+    /// Takes some defaults from a program instead of the table.
+    #[must_use]
+    pub fn with_defaults(mut self, defaults: &'static [(&'static str, &'static str)]) -> Self {
+        self.defaults = defaults;
+        self
     }
 
     /// Flattens the layers to settings: those that win come last.

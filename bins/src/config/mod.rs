@@ -17,6 +17,8 @@
 //! ```
 
 mod layers;
+mod need;
+mod node;
 mod print;
 mod problem;
 mod reader;
@@ -28,10 +30,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mini_platform_core::domain::{Currency, MAX_BATCH, MatchMode};
+use mini_platform_core::domain::{Currency, MAX_BATCH, MatchMode, NodeAddress, WorkerId};
 use mini_platform_core::feeder::{ListFormat, Ratio};
 use mini_platform_core::worker::ScreenedParties;
 
+use node::{AdvertisedAddress, Nodes, OptionalToken, OptionalWorkerId};
 use reader::{Entry, Key, Reader};
 use table::config_table;
 use value::{
@@ -40,7 +43,8 @@ use value::{
 };
 
 pub use layers::{Sources, VARIABLE_PREFIX};
-pub use problem::{ConfigProblems, Origin, Problem};
+pub use need::Need;
+pub use problem::{ConfigProblems, Misconfigured, Origin, Problem};
 pub use value::Secret;
 
 config_table! {
@@ -79,11 +83,73 @@ config_table! {
         "http.shutdown_grace" = "10s" => shutdown_grace: Duration as Time;
     }
 
+    /// Configures how dispatchers and workers are served over gRPC.
+    grpc: GrpcConfig {
+        /// Names the address to listen on; a worker's own default is 127.0.0.1:9082.
+        /// Port 0 picks a free one. Loopback: whoever reaches it may submit events without a password.
+        "grpc.listen" = "127.0.0.1:9081" => listen: SocketAddr as Address;
+
+        /// Limits one message that is taken.
+        /// A full batch of events with the longest names is below a quarter of it.
+        "grpc.max_message" = "4MiB" => max_message: usize as MemorySize;
+
+        /// Limits the connections that are open at once; more wait to be accepted.
+        /// Each dispatcher and worker keeps one, so most of this is room for clients.
+        "grpc.max_connections" = "1024" => max_connections: usize as Integer(1..=65_536);
+
+        /// Limits the requests that are served at once; more are answered as overload.
+        /// Far more than keep a store busy; what waits longer times out anyway.
+        "grpc.max_in_flight" = "1024" => max_in_flight: usize as Integer(1..=65_536);
+
+        /// Limits the time that requests in flight get to finish after a signal to stop.
+        /// As over HTTP: well below the 30 seconds after which Kubernetes kills a process.
+        "grpc.shutdown_grace" = "10s" => shutdown_grace: Duration as Time;
+    }
+
+    /// Configures how workers belong to the clusters of dispatchers.
+    cluster: ClusterConfig {
+        /// Lists the dispatchers that a worker joins, each as http://HOST:PORT.
+        /// A dispatcher on the same machine, for a first try.
+        "cluster.join" = "http://127.0.0.1:9081" => join: Vec<NodeAddress> as Nodes;
+
+        /// Names the address at which dispatchers reach a worker, as http://HOST:PORT.
+        /// None: the one that it listens on, which is right unless that stands for all, like 0.0.0.0.
+        "cluster.advertise" = "" => advertise: Option<NodeAddress> as AdvertisedAddress;
+
+        /// Names a worker in its clusters: up to 128 printable characters without spaces.
+        /// None: the host and port at which it is reached, which no other worker has; random on a free port.
+        "cluster.worker_id" = "" => worker_id: Option<WorkerId> as OptionalWorkerId;
+
+        /// Holds the secret that lets a worker join; the same at dispatchers and workers.
+        /// None: on loopback only who is on the machine can join.
+        "cluster.token" = "" => token: Option<Secret> as OptionalToken;
+
+        /// Limits the workers of a dispatcher; more are rejected.
+        /// More than one dispatcher keeps busy; a mistake that starts thousands ends here.
+        "cluster.max_workers" = "128" => max_workers: usize as Integer(1..=10_000);
+
+        /// Sets how long a worker stays a member without a heartbeat.
+        /// It sends three in this time: a pause of a second or two takes nobody out, and who is gone is gone soon.
+        "cluster.lease" = "5s" => lease: Duration as Time;
+    }
+
+    /// Configures what only the worker program has.
+    worker: WorkerConfig {
+        /// Names the address of the worker program's probes and metrics.
+        /// Port 0 picks a free one. Loopback, and beside the ports of the other programs.
+        "worker.listen" = "127.0.0.1:9084" => listen: SocketAddr as Address;
+    }
+
     /// Configures how events are gathered to batches and handed to workers.
     dispatch: DispatchConfig {
-        /// Chooses the worker of a batch: "round_robin" takes one after the other.
-        /// There is one worker in the all-in-one, so the simplest policy is right.
-        "dispatch.policy" = "round_robin" => policy: Policy as POLICIES;
+        /// Chooses how a worker is picked: "p2c_ewma" is the better of two at random.
+        /// "round_robin" is one after the other, "least_in_flight" the least busy one, and "rendezvous" the same
+        /// one for the same client. The default soon keeps away from a worker that is slow or fails.
+        "dispatch.policy" = "p2c_ewma" => policy: Policy as POLICIES;
+
+        /// Limits the requests that are with workers at once; more are overload.
+        /// Far more than keep the stores busy; beyond it everybody only waits longer.
+        "dispatch.max_in_flight" = "1024" => max_in_flight: usize as Integer(1..=1_000_000);
 
         /// Limits the time in which an event is finished, from its arrival in the queue.
         /// Far above what a durable write takes, and short enough for a person who waits.
@@ -275,9 +341,12 @@ config_table! {
     }
 }
 
-/// Demands what must hold between two keys.
+/// The shortest lease: three heartbeats in it, and a busy machine that delays each of them.
+const MIN_LEASE: Duration = Duration::from_secs(1);
+
+/// Demands what must hold beyond the kind of each key, most of it between two.
 fn check(config: &Config, reader: &mut Reader) {
-    let Config { http, dispatch, feeder, s3, .. } = config;
+    let Config { http, dispatch, cluster, feeder, s3, .. } = config;
     // An array of one event is never refused where the event alone is taken.
     reader.at_most("http.max_body", "http.max_array", http.max_body <= http.max_array);
     // A full batch never gathers in a queue that is smaller.
@@ -286,7 +355,8 @@ fn check(config: &Config, reader: &mut Reader) {
     reader.at_most("feeder.interval", "feeder.max_age", feeder.interval <= feeder.max_age);
     let (key, secret) = (s3.access_key_id.is_some(), s3.secret_access_key.is_some());
     reader.together("s3.access_key_id", "s3.secret_access_key", key == secret);
-    check_build(config, reader);
+    let expected = "at least \"1s\", because a worker that pauses for a moment is no reason to lose it";
+    reader.demand("cluster.lease", expected, cluster.lease >= MIN_LEASE);
 }
 
 /// Demands that what is chosen was built in.
@@ -324,48 +394,14 @@ impl Config {
         if let Some(config) = &config {
             check(config, &mut reader);
             needs.iter().for_each(|need| need.check(config, &mut reader));
+            if !needs.contains(&Need::NoBackend) {
+                check_build(config, &mut reader);
+            }
         }
         let (entries, problems) = reader.finish();
         match config {
             Some(config) if problems.is_empty() => Ok(Loaded { config, entries }),
             _ => Err(ConfigProblems::new(problems)),
-        }
-    }
-}
-
-/// What some programs and commands need beyond a valid configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// A fraud source.
-    Source,
-    /// A fraud registry that other processes read.
-    SharedRegistry,
-    /// A fraud registry that outlives the process.
-    LastingRegistry,
-    /// An event store and an adjacency store that outlive the process.
-    LastingStores,
-}
-
-impl Need {
-    fn check(self, config: &Config, reader: &mut Reader) {
-        const LASTING: &str = "a backend that outlives its process, or there is nothing to look at";
-        let Config { store, adjacency, registry, feeder, .. } = config;
-        match self {
-            Self::Source => {
-                let expected = "at least one source to feed from";
-                reader.demand("feeder.source", expected, !feeder.source.is_empty());
-            }
-            Self::SharedRegistry => {
-                let expected = "\"redis\", because no other process reads a list that is kept in this one";
-                reader.demand("registry.backend", expected, registry.backend == RegistryBackend::Redis);
-            }
-            Self::LastingRegistry => {
-                reader.demand("registry.backend", LASTING, registry.backend != RegistryBackend::Memory);
-            }
-            Self::LastingStores => {
-                reader.demand("store.backend", LASTING, store.backend != StoreBackend::Memory);
-                reader.demand("adjacency.backend", LASTING, adjacency.backend != AdjacencyBackend::Memory);
-            }
         }
     }
 }
@@ -382,8 +418,14 @@ pub struct Loaded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
+    /// The better of two at random, by latency and load.
+    P2cEwma,
     /// One after the other.
     RoundRobin,
+    /// The one with the fewest requests in flight.
+    LeastInFlight,
+    /// The same one for the same client.
+    Rendezvous,
 }
 
 /// What keeps events.
@@ -449,7 +491,12 @@ impl fmt::Display for FeedSource {
     }
 }
 
-const POLICIES: Choice<Policy> = Choice(&[("round_robin", Policy::RoundRobin)]);
+const POLICIES: Choice<Policy> = Choice(&[
+    ("p2c_ewma", Policy::P2cEwma),
+    ("round_robin", Policy::RoundRobin),
+    ("least_in_flight", Policy::LeastInFlight),
+    ("rendezvous", Policy::Rendezvous),
+]);
 
 const STORE_BACKENDS: Choice<StoreBackend> = Choice(&[
     ("embedded", StoreBackend::Embedded),
@@ -499,7 +546,12 @@ mod tests {
         flags: &[(&str, &str)],
     ) -> Result<Loaded, ConfigProblems> {
         let file = Some(("mini-platform.toml".into(), file.to_owned()));
-        Config::load(&Sources { file, environment: owned(variables), flags: owned(flags) })
+        Config::load(&Sources {
+            file,
+            environment: owned(variables),
+            flags: owned(flags),
+            ..Sources::default()
+        })
     }
 
     fn problems(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Vec<String> {
@@ -532,7 +584,7 @@ mod tests {
             problems(file, &variables, &flags),
             [
                 r#"file mini-platform.toml line 2: http.listen: expected an IP address and a port such as "127.0.0.1:8080", found 'here'"#,
-                r#"file mini-platform.toml line 5: dispatch.policy: expected "round_robin", found 'random'"#,
+                r#"file mini-platform.toml line 5: dispatch.policy: expected "p2c_ewma" or "round_robin" or "least_in_flight" or "rendezvous", found 'random'"#,
                 "file mini-platform.toml line 6: dispatch.max_batch: expected a whole number from 1 to 1024, found 2000",
                 r#"environment MINI_PLATFORM__EVENTS__DEFAULT_CURRENCY: events.default_currency: expected an ISO 4217 code such as "CZK", found "XXZ""#,
                 r#"environment MINI_PLATFORM__FEEDER__INTERVAL: feeder.interval: expected a duration above zero, and at most 100 years, such as "250ms" or "30s", found "0s""#,
@@ -623,7 +675,12 @@ mod tests {
     #[test]
     fn secrets_are_not_printed_unless_they_are_the_public_default() {
         let uri = "mongodb://ann:hunter2@db/";
-        let flags = [("mongodb.uri", uri), ("s3.access_key_id", "AK"), ("s3.secret_access_key", "hunter2")];
+        let flags = [
+            ("mongodb.uri", uri),
+            ("s3.access_key_id", "AK"),
+            ("s3.secret_access_key", "hunter2"),
+            ("cluster.token", "hunter2"),
+        ];
         let loaded = load("", &[], &flags).expect("all values are valid");
         assert_eq!(loaded.config.mongodb.uri.expose(), uri);
         for text in [loaded.to_toml(), loaded.to_commented_toml(), format!("{loaded:?}")] {
@@ -688,6 +745,63 @@ mod tests {
         if cfg!(feature = "embedded") {
             assert_eq!(load(&[], &[Need::Source, Need::LastingStores, Need::LastingRegistry]), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_program_may_have_other_defaults_which_are_shown() {
+        let sources = |flags: &[(&str, &str)]| {
+            let sources = Sources { flags: owned(flags), ..Sources::default() };
+            Config::load(&sources.with_defaults(&[("grpc.listen", "127.0.0.1:1")])).expect("all is valid")
+        };
+        let loaded = sources(&[]);
+        assert_eq!(loaded.config.grpc.listen.port(), 1);
+        assert!(loaded.to_toml().contains("listen = \"127.0.0.1:1\"  # default"), "{}", loaded.to_toml());
+        assert_eq!(sources(&[("grpc.listen", "[::1]:2")]).config.grpc.listen.port(), 2);
+    }
+
+    #[test]
+    fn who_uses_no_backend_may_have_one_configured_that_is_not_built_in() {
+        let flags = owned(&[("store.backend", "mongodb"), ("registry.backend", "redis")]);
+        let sources = Sources { flags, ..Sources::default() };
+        assert!(Config::load_for(&sources, &[Need::NoBackend]).is_ok());
+    }
+
+    #[test]
+    fn a_worker_needs_shared_stores_and_an_address_to_dial() {
+        let load = |flags: &[(&str, &str)]| {
+            let sources = Sources { flags: owned(flags), ..Sources::default() };
+            let needs = [Need::SharedStores, Need::Address, Need::NoBackend];
+            let problems = Config::load_for(&sources, &needs).err();
+            problems.map_or(Vec::new(), |all| all.as_slice().iter().map(ToString::to_string).collect())
+        };
+        let keys = ["store.backend", "adjacency.backend", "registry.backend"];
+        let found = load(&[]);
+        assert_eq!(found.len(), 3, "{found:#?}");
+        for (problem, key) in found.iter().zip(keys) {
+            assert!(problem.starts_with(&format!("default: {key}: expected \"")), "{problem}");
+        }
+        let shared =
+            [("store.backend", "mongodb"), ("adjacency.backend", "redis"), ("registry.backend", "redis")];
+        assert_eq!(load(&shared), [] as [&str; 0]);
+        let open = [&shared[..], &[("grpc.listen", "[::]:9082")]].concat();
+        let [problem] = load(&open).try_into().expect("one problem");
+        assert!(
+            problem.contains("cluster.advertise: expected an address that dispatchers can dial"),
+            "{problem}"
+        );
+        assert!(problem.contains("[::]:9082 (grpc.listen)"), "{problem}");
+        let told = [&open[..], &[("cluster.advertise", "http://w-1:9082")]].concat();
+        assert_eq!(load(&told), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_lease_leaves_time_for_heartbeats() {
+        assert_eq!(
+            load("", &[], &[("cluster.lease", "1s")]).map(|loaded| loaded.config.cluster.lease),
+            Ok(MIN_LEASE)
+        );
+        let found = problems("", &[], &[("cluster.lease", "999ms")]);
+        assert!(found[0].contains("cluster.lease: expected at least \"1s\""), "{found:?}");
     }
 
     #[test]

@@ -128,3 +128,27 @@ impl fmt::Display for ConfigProblems {
 }
 
 impl std::error::Error for ConfigProblems {}
+
+/// Something cannot be used as it is configured, whoever answers: programs end with [`exit::CONFIG`].
+///
+/// [`exit::CONFIG`]: crate::exit::CONFIG
+#[derive(Debug, thiserror::Error)]
+#[error("[{section}] of the configuration cannot be used")]
+pub struct Misconfigured {
+    section: &'static str,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Misconfigured {
+    #[cfg_attr(
+        not(any(feature = "cluster", feature = "mongodb", feature = "redis", feature = "s3")),
+        expect(
+            dead_code,
+            reason = "a single process on its own store has nothing that it could not check before"
+        )
+    )]
+    pub(crate) fn new(section: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { section, source: Box::new(source) }
+    }
+}

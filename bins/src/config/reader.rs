@@ -33,6 +33,8 @@ pub(super) struct Entry {
 
 /// The layers, and what was read of them so far.
 pub(super) struct Reader {
+    /// What the program has in the place of defaults of the table.
+    defaults: &'static [(&'static str, &'static str)],
     settings: Vec<Setting>,
     entries: Vec<Entry>,
     problems: Vec<Problem>,
@@ -41,12 +43,15 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(sources: &Sources) -> Self {
         let (settings, problem) = sources.settings();
-        Self { settings, entries: Vec::new(), problems: problem.into_iter().collect() }
+        let problems = problem.into_iter().collect();
+        Self { defaults: sources.defaults, settings, entries: Vec::new(), problems }
     }
 
     /// Reads a key from the default and from every layer: a wrong value is a problem even where another wins.
     pub(super) fn read<K: Kind>(&mut self, key: Key, kind: &K) -> Option<K::Value> {
-        let default = Setting::untyped(key.path, key.default, Origin::Default);
+        let own = self.defaults.iter().find(|(path, _)| *path == key.path);
+        let default = own.map_or(key.default, |(_, default)| *default);
+        let default = Setting::untyped(key.path, default, Origin::Default);
         let layers = self.settings.iter().filter(|setting| setting.path == key.path);
         let mut effective = None;
         for setting in std::iter::once(&default).chain(layers) {

@@ -1,6 +1,6 @@
 //! The kinds of values that keys take: how each is read, named in an error, and printed.
 //!
-//! To add a kind: a type, its [`Kind`], and a row of the test tables below.
+//! To add a kind: a type, its [`Kind`], and a row of the test tables below. Kinds about nodes are in `node.rs`.
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ impl Written {
     }
 
     /// One string is a list separated by commas; the items of an array may hold commas.
-    fn items(&self) -> Option<Vec<&str>> {
+    pub(super) fn items(&self) -> Option<Vec<&str>> {
         match self {
             Self::Untyped(text) | Self::Quoted(text) => Some(text.split(',').map(str::trim).collect()),
             Self::Strings(items) => Some(items.iter().map(String::as_str).collect()),

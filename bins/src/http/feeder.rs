@@ -19,7 +19,6 @@ use super::problem::{Code, Problem};
 use super::render::{self, ListJson};
 use super::request::{ApiRequest, request};
 use super::routes::{Answer, no_such_path, unknown_path};
-use super::state::ListFreshness;
 use crate::telemetry::Metrics;
 
 /// How long the registry may take to answer a probe: less than most probes wait.
@@ -29,7 +28,6 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct FeederApi {
     registry: Arc<dyn FraudRegistry>,
-    freshness: Arc<ListFreshness>,
     max_list_age: Duration,
     metrics: Metrics,
     draining: CancellationToken,
@@ -47,12 +45,11 @@ impl FeederApi {
     #[must_use]
     pub fn new(
         registry: Arc<dyn FraudRegistry>,
-        freshness: Arc<ListFreshness>,
         max_list_age: Duration,
         metrics: Metrics,
         draining: CancellationToken,
     ) -> Self {
-        Self { registry, freshness, max_list_age, metrics, draining }
+        Self { registry, max_list_age, metrics, draining }
     }
 
     async fn in_force(&self) -> Result<Option<ListInfo>, Problem> {
@@ -126,7 +123,7 @@ struct Checks {
 
 async fn ready(api: &FeederApi) -> Response {
     let fraud_list = match api.in_force().await {
-        Ok(Some(list)) => health::age(&list, &api.freshness, Some(api.max_list_age), SystemClock.now()),
+        Ok(Some(list)) => health::age(&list, api.max_list_age, SystemClock.now()),
         Ok(None) => Check::failed("no fraud list is loaded"),
         Err(problem) => Check::failed(problem.detail().to_owned()),
     };

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use mini_platform_core::dispatcher::WorkerState;
 use mini_platform_core::domain::{ListInfo, Timestamp};
 use mini_platform_core::port::{FetchAnswer, FetchQuery};
 use serde::Serialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use warp::reply::Response;
 
 use super::render;
-use super::state::{ListFreshness, State};
+use super::state::State;
 
 #[derive(Serialize)]
 struct LiveJson {
@@ -43,7 +45,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    fn ok(detail: impl Into<String>) -> Self {
+    pub(super) fn ok(detail: impl Into<String>) -> Self {
         Self { ok: true, detail: detail.into() }
     }
 
@@ -71,7 +73,9 @@ pub(super) async fn ready(state: &State) -> Response {
 }
 
 fn worker(state: &State) -> Check {
-    match state.dispatcher.view().members().len() {
+    let now = Instant::now();
+    let view = state.dispatcher.view();
+    match view.members().iter().filter(|member| member.state(now) == WorkerState::Ready).count() {
         0 => Check::failed("no worker is ready"),
         1 => Check::ok("1 worker is ready"),
         workers => Check::ok(format!("{workers} workers are ready")),
@@ -81,27 +85,16 @@ fn worker(state: &State) -> Check {
 async fn fraud_list(state: &State) -> Check {
     match state.dispatcher.fetch(&FetchQuery::ListInForce).await {
         Ok(FetchAnswer::ListInForce(Some(list))) => {
-            age(&list, &state.freshness, state.settings.max_list_age, state.clock.now())
+            age(&list, state.settings.max_list_age, state.clock.now())
         }
         Ok(_) => Check::failed("no fraud list is loaded"),
         Err(error) => Check::failed(error.to_string()),
     }
 }
 
-/// Checks the age of a list: since it was loaded, or since a feeder last found that there is no newer one.
-///
-/// Without a maximum it is a feeder elsewhere that watches over the age.
-pub(super) fn age(
-    list: &ListInfo,
-    freshness: &ListFreshness,
-    max: Option<Duration>,
-    now: Timestamp,
-) -> Check {
-    let Some(max) = max else {
-        return Check::ok(format!("version {}, kept by a feeder elsewhere", list.version));
-    };
-    let fresh_at = freshness.confirmed_at().map_or(list.loaded_at, |confirmed| confirmed.max(list.loaded_at));
-    let age = now.since(fresh_at);
+/// Checks the age of a list: since a feeder, here or elsewhere, last found that there is no newer one.
+pub(super) fn age(list: &ListInfo, max: Duration, now: Timestamp) -> Check {
+    let age = now.since(list.confirmed_at);
     let detail = format!("version {}, {} s old, at most {} s", list.version, age.as_secs(), max.as_secs());
     if age > max { Check::failed(detail) } else { Check::ok(detail) }
 }

@@ -281,6 +281,8 @@ pub(super) struct ListJson<'a> {
     published_at: Timestamp,
     #[serde(serialize_with = "text")]
     loaded_at: Timestamp,
+    #[serde(serialize_with = "text")]
+    confirmed_at: Timestamp,
 }
 
 impl<'a> ListJson<'a> {
@@ -291,6 +293,7 @@ impl<'a> ListJson<'a> {
             source: &info.source,
             published_at: info.version.published_at(),
             loaded_at: info.loaded_at,
+            confirmed_at: info.confirmed_at,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::fetch::{self, ClientRead};
 use super::problem::Problem;
 use super::request::{ApiRequest, request};
 use super::state::State;
-use super::{array, body, health, ingest, lines, render};
+use super::{array, body, health, ingest, lines, render, workers};
 
 /// What a handler makes of a request.
 pub(super) type Answer = Result<Response, Problem>;
@@ -27,6 +27,7 @@ enum Endpoint {
     Event(String),
     FraudList,
     FraudCheck,
+    Workers,
     Live,
     Ready,
     Metrics,
@@ -69,12 +70,13 @@ fn read_paths() -> BoxedFilter<(Endpoint,)> {
     let event = warp::path!("v1" / "events" / String).map(Endpoint::Event);
     let list = warp::path!("v1" / "fraud-list").map(|| Endpoint::FraudList);
     let check = warp::path!("v1" / "fraud-list" / "check").map(|| Endpoint::FraudCheck);
+    let workers = warp::path!("v1" / "workers").map(|| Endpoint::Workers);
     let live = warp::path!("livez").map(|| Endpoint::Live);
     let ready = warp::path!("readyz").map(|| Endpoint::Ready);
     let metrics = warp::path!("metrics").map(|| Endpoint::Metrics);
-    let fraud_list = list.or(check).unify();
+    let service = list.or(check).unify().or(workers).unify();
     let probes = live.or(ready).unify().or(metrics).unify();
-    client_paths().or(event).unify().or(fraud_list).unify().or(probes).unify().boxed()
+    client_paths().or(event).unify().or(service).unify().or(probes).unify().boxed()
 }
 
 fn client_paths() -> BoxedFilter<(Endpoint,)> {
@@ -130,6 +132,7 @@ async fn handle(state: Arc<State>, endpoint: Endpoint, request: ApiRequest) -> A
         Endpoint::Event(id) => fetch::event(&state, &id, &request.query).await,
         Endpoint::FraudList => fetch::fraud_list(&state, &request.query).await,
         Endpoint::FraudCheck => fetch::fraud_check(&state, &request.query).await,
+        Endpoint::Workers => workers::list(&state, &request.query),
         Endpoint::Live => Ok(health::live()),
         Endpoint::Ready => Ok(health::ready(&state).await),
         Endpoint::Metrics => Ok(render::metrics(&state.metrics)),

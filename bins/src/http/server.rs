@@ -25,7 +25,7 @@ use super::{connection, routes};
 /// not to spin, short enough for a connection to end and free one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves over HTTP: the platform's API, or the pages of a feeder.
+/// Serves over HTTP: the platform's API, or the pages of a feeder or a worker.
 pub struct HttpServer {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -59,6 +59,15 @@ impl HttpServer {
     /// The address is taken, or is not ours.
     pub async fn bind_feeder(listen: SocketAddr, api: FeederApi) -> io::Result<Self> {
         Self::start(listen, Serving::of_probes(), feeder::routes(api)).await
+    }
+
+    /// Starts to listen for who asks a worker of its own how it is. As [`HttpServer::bind`] otherwise.
+    ///
+    /// # Errors
+    /// The address is taken, or is not ours.
+    #[cfg(feature = "cluster")]
+    pub async fn bind_worker(listen: SocketAddr, api: super::WorkerApi) -> io::Result<Self> {
+        Self::start(listen, Serving::of_probes(), super::worker::routes(api)).await
     }
 
     async fn start(

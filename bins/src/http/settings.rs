@@ -31,9 +31,9 @@ pub struct HttpSettings {
     pub shutdown_grace: Duration,
     /// The currency of events that name none.
     pub default_currency: Currency,
-    /// The age from which on a fraud list makes the service unready. Default 24 h; none when a feeder elsewhere
-    /// keeps the list, which alone knows that an old list is the newest there is.
-    pub max_list_age: Option<Duration>,
+    /// The age from which on a fraud list makes the service unready, counted from when a feeder last found that there
+    /// is no newer one. Default 24 h.
+    pub max_list_age: Duration,
 }
 
 impl HttpSettings {
@@ -52,7 +52,7 @@ impl HttpSettings {
             max_connections: 4096,
             shutdown_grace: Duration::from_secs(10),
             default_currency,
-            max_list_age: Some(Duration::from_secs(24 * 60 * 60)),
+            max_list_age: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

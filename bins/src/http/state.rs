@@ -3,10 +3,8 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use mini_platform_core::Dispatcher;
-use mini_platform_core::domain::Timestamp;
 use mini_platform_core::error::DispatchError;
 use mini_platform_core::port::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
@@ -19,37 +17,11 @@ use super::serving::Serving;
 use super::settings::HttpSettings;
 use crate::telemetry::Metrics;
 
-/// When the feeder last found the fraud list in force to be the newest there is.
-///
-/// A list that does not change is not loaded again; this keeps it from looking old.
-#[derive(Debug)]
-pub struct ListFreshness(AtomicI64);
-
-impl Default for ListFreshness {
-    fn default() -> Self {
-        Self(AtomicI64::new(i64::MIN))
-    }
-}
-
-impl ListFreshness {
-    /// Notes that the list in force was the newest one at a time.
-    pub fn confirm(&self, at: Timestamp) {
-        self.0.fetch_max(at.as_micros(), Ordering::Relaxed);
-    }
-
-    /// Returns the latest time that was noted.
-    #[must_use]
-    pub fn confirmed_at(&self) -> Option<Timestamp> {
-        Timestamp::from_micros(self.0.load(Ordering::Relaxed)).ok()
-    }
-}
-
 /// What the HTTP server serves.
 #[derive(Clone)]
 pub struct Api {
     dispatcher: Dispatcher,
     clock: Arc<dyn Clock>,
-    freshness: Arc<ListFreshness>,
     draining: CancellationToken,
     metrics: Metrics,
 }
@@ -67,7 +39,6 @@ impl Api {
         Self {
             dispatcher,
             clock: Arc::new(SystemClock),
-            freshness: Arc::default(),
             draining: CancellationToken::new(),
             metrics: Metrics::default(),
         }
@@ -77,13 +48,6 @@ impl Api {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
-        self
-    }
-
-    /// Counts the age of the fraud list from the time that a feeder confirms.
-    #[must_use]
-    pub fn with_list_freshness(mut self, freshness: Arc<ListFreshness>) -> Self {
-        self.freshness = freshness;
         self
     }
 
@@ -107,7 +71,6 @@ impl Api {
 pub(super) struct State {
     pub(super) dispatcher: Dispatcher,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) freshness: Arc<ListFreshness>,
     pub(super) settings: HttpSettings,
     pub(super) body_memory: BodyMemory,
     pub(super) metrics: Metrics,
@@ -122,11 +85,10 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(settings: HttpSettings, api: Api, serving: &Serving) -> Self {
-        let Api { dispatcher, clock, freshness, draining, metrics } = api;
+        let Api { dispatcher, clock, draining, metrics } = api;
         Self {
             dispatcher,
             clock,
-            freshness,
             body_memory: BodyMemory::new(settings.max_buffered.max(settings.max_array)),
             settings,
             metrics,

@@ -36,9 +36,11 @@ pub(super) async fn show(config: &Config, connections: &Connections) -> anyhow::
 }
 
 fn line(list: &ListInfo) -> String {
-    let ListInfo { version, entries, source, loaded_at } = list;
+    let ListInfo { version, entries, source, loaded_at, confirmed_at } = list;
     let published_at = version.published_at();
-    format!("{version}  {entries} entries  published {published_at}  loaded {loaded_at}  from {source}")
+    format!(
+        "{version}  {entries} entries  published {published_at}  loaded {loaded_at}  confirmed {confirmed_at}  from {source}"
+    )
 }
 
 pub(super) async fn rollback(

@@ -218,7 +218,7 @@ async fn the_fraud_list_in_force_is_described_and_asked() {
     let app = TestApp::start().await;
     let list = app.get("/v1/fraud-list").await.json();
     let expected = json!({"version": LIST_VERSION, "entries": 2, "source": "file:test.txt",
-        "published_at": "2026-01-31T08:00:00Z", "loaded_at": "2026-02-01T00:00:00Z"});
+        "published_at": "2026-01-31T08:00:00Z", "loaded_at": "2026-02-01T00:00:00Z", "confirmed_at": "2026-02-01T00:00:00Z"});
     assert_eq!(list, expected);
     let check = app.get("/v1/fraud-list/check?name=EVE++evil").await.json();
     assert_eq!(check, json!({"list_version": LIST_VERSION, "verdict": "hit", "entry": "Eve Evil"}));

@@ -8,6 +8,7 @@ use mini_platform_bins::http::HttpSettings;
 use mini_platform_bins::telemetry::Metrics;
 use mini_platform_core::feeder::{Feeder, ListSource};
 use mini_platform_core::memory::MemoryFraudRegistry;
+use mini_platform_core::port::FraudRegistry;
 use serde_json::Value;
 
 use crate::support::{TestApp, settings};
@@ -42,27 +43,22 @@ async fn what_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_list_grows_old_unless_it_is_confirmed() {
+async fn a_list_grows_old_unless_a_feeder_somewhere_confirms_it() {
     let max_list_age = Duration::from_secs(3_600);
-    let app = TestApp::start_with(HttpSettings { max_list_age: Some(max_list_age), ..settings() }).await;
+    let app = TestApp::start_with(HttpSettings { max_list_age, ..settings() }).await;
     app.clock.set("2026-02-01T01:00:00Z");
     assert_eq!(ready(&app).await.0, 200, "at its maximum age a list still counts");
     app.clock.set("2026-02-01T01:00:01Z");
-    assert_eq!(ready(&app).await.0, 503);
-    app.freshness.confirm("2026-02-01T00:30:00Z".parse().unwrap());
-    assert_eq!(ready(&app).await.0, 200, "the feeder found that there is no newer list");
-    app.freshness.confirm("2026-02-01T00:00:00Z".parse().unwrap());
-    assert_eq!(ready(&app).await.0, 200, "an older confirmation takes nothing back");
-}
-
-#[tokio::test]
-async fn a_list_that_a_feeder_elsewhere_keeps_does_not_grow_old_here() {
-    let app = TestApp::start_with(HttpSettings { max_list_age: None, ..settings() }).await;
-    app.clock.set("2036-02-01T01:00:00Z");
     let (status, body) = ready(&app).await;
-    assert_eq!(status, 200, "{body}");
-    let app = TestApp::start_without_list(HttpSettings { max_list_age: None, ..settings() }).await;
-    assert_eq!(ready(&app).await.0, 503, "but there has to be one");
+    assert_eq!((status, &body["checks"]["fraud_list"]["ok"]), (503, &Value::Bool(false)), "{body}");
+    let list = app.registry.in_force().await.unwrap().unwrap();
+    app.registry.confirm(&list.version).await.unwrap();
+    assert_eq!(ready(&app).await.0, 200, "there is no newer list");
+    let shown = app.get("/v1/fraud-list").await.json();
+    assert_eq!(shown["loaded_at"], "2026-02-01T00:00:00Z");
+    assert_eq!(shown["confirmed_at"], "2026-02-01T01:00:01Z");
+    app.clock.set("2026-02-01T02:00:02Z");
+    assert_eq!(ready(&app).await.0, 503);
 }
 
 #[tokio::test]

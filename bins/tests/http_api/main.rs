@@ -14,3 +14,4 @@ mod limits;
 mod lines;
 mod shutdown;
 mod support;
+mod workers;

@@ -11,11 +11,11 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use mini_platform_bins::http::{Api, HttpServer, HttpSettings, ListFreshness};
+use mini_platform_bins::http::{Api, HttpServer, HttpSettings};
 use mini_platform_bins::telemetry::Metrics;
-use mini_platform_core::dispatcher::{DispatcherConfig, RoundRobin, WorkerId};
+use mini_platform_core::dispatcher::{DispatcherConfig, RoundRobin};
 use mini_platform_core::domain::{
-    Etag, EventBatch, IngestOutcome, ListEntry, ListVersion, MatchMode, Timestamp,
+    Etag, EventBatch, IngestOutcome, ListEntry, ListVersion, MatchMode, Timestamp, WorkerId,
 };
 use mini_platform_core::error::{FetchError, IngestError};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
@@ -52,7 +52,6 @@ pub(crate) struct TestApp {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) registry: Arc<MemoryFraudRegistry>,
     pub(crate) clock: Arc<TestClock>,
-    pub(crate) freshness: Arc<ListFreshness>,
     pub(crate) draining: CancellationToken,
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: JoinHandle<()>,
@@ -83,7 +82,7 @@ impl TestApp {
             Arc::clone(&app.registry) as Arc<dyn FraudRegistry>,
         );
         app.dispatcher.add_member(
-            WorkerId::new("local"),
+            WorkerId::LOCAL,
             Arc::new(worker.with_clock(Arc::clone(&app.clock) as Arc<dyn Clock>)),
         );
         app
@@ -91,7 +90,7 @@ impl TestApp {
 
     pub(crate) async fn start_on(settings: HttpSettings, worker: Arc<dyn WorkerNode>) -> Self {
         let app = Self::start_without_worker(settings).await;
-        app.dispatcher.add_member(WorkerId::new("local"), worker);
+        app.dispatcher.add_member(WorkerId::LOCAL, worker);
         app
     }
 
@@ -107,16 +106,15 @@ impl TestApp {
         // No test is about the dispatcher's time limit, and a busy machine is no reason to fail.
         let config = DispatcherConfig::default().with_timeout(Duration::from_secs(300));
         let dispatcher = Dispatcher::new(config, Arc::new(RoundRobin::default()));
-        let (freshness, draining) = (Arc::new(ListFreshness::default()), CancellationToken::new());
+        let draining = CancellationToken::new();
         let api = Api::new(dispatcher.clone())
             .with_clock(shared_clock)
-            .with_list_freshness(Arc::clone(&freshness))
             .with_draining(draining.clone())
             .with_metrics(metrics);
         let server = HttpServer::bind(settings, api).await.unwrap();
         let (addr, shutdown) = (server.local_addr(), CancellationToken::new());
         let server = tokio::spawn(server.run(shutdown.clone()));
-        Self { addr, dispatcher, registry, clock, freshness, draining, shutdown, server }
+        Self { addr, dispatcher, registry, clock, draining, shutdown, server }
     }
 
     pub(crate) async fn publish(&self, etag: &str, names: &[&str]) {

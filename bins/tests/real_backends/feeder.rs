@@ -71,13 +71,39 @@ fn a_feeder_says_how_it_is() {
 }
 
 #[test]
+fn a_platform_is_ready_as_long_as_a_feeder_elsewhere_confirms_the_list() {
+    let Some(servers) = Servers::find() else { return };
+    servers.upload("name\nAnn\nBob\n");
+    let feeder = start_feeder(&servers);
+    let platform = start_platform(&servers, &["feeder.max_age=3s"]);
+    let confirmed = |list: &str| {
+        let list: serde_json::Value = serde_json::from_str(list).unwrap();
+        (list["loaded_at"].clone(), list["confirmed_at"].clone())
+    };
+    let list = || platform.get("/v1/fraud-list").1;
+    wait_until("a list is confirmed", list, || {
+        let (loaded_at, confirmed_at) = confirmed(&list());
+        loaded_at != confirmed_at
+    });
+    assert!(feeder.stop().success());
+    let ready = || platform.get("/readyz");
+    wait_until("the list is too old", || ready().1, || ready().0 == 503);
+    assert!(ready().1.contains("at most 3 s"), "{}", ready().1);
+    servers.upload("name\nAnn\nBob\nEve\n");
+    let _feeder = start_feeder(&servers);
+    wait_until("a feeder confirms the list", || ready().1, || ready().0 == 200);
+}
+
+#[test]
 fn every_refusal_leaves_the_old_list_in_force_and_is_in_log_and_metric() {
     let Some(servers) = Servers::find() else { return };
     let good: String = (0..300).map(|number| format!("Listed {number}\n")).collect();
     let good = format!("name\n{good}");
     servers.upload(&good);
     let feeder = start_feeder(&servers);
-    let in_force = feeder.get("/v1/fraud-list").1;
+    // When it was last confirmed changes by itself.
+    let list = || feeder.get("/v1/fraud-list").1.split("\"confirmed_at\"").next().map(str::to_owned);
+    let in_force = list();
     let half: String = good.lines().take(120).map(|line| format!("{line}\n")).collect();
     let malformed = good.lines().map(|line| format!("{line}\nx,y,z\n")).collect::<String>();
     let refused: [(&str, Vec<u8>); 8] = [
@@ -98,7 +124,7 @@ fn every_refusal_leaves_the_old_list_in_force_and_is_in_log_and_metric() {
         wait_until("the log names the reason", state, || {
             feeder.log().lines().any(|line| line.contains("is refused") && line.contains(reason))
         });
-        assert_eq!(feeder.get("/v1/fraud-list").1, in_force, "after {reason} the old list is in force");
+        assert_eq!(list(), in_force, "after {reason} the old list is in force");
     }
     servers.upload(format!("{good}Another\n"));
     let entries = || feeder.get("/v1/fraud-list").1;
@@ -131,7 +157,7 @@ fn a_platform_and_a_feeder_do_not_fight_over_the_list() {
     assert!(is_listed(&platform, "Only Here"));
     let (status, ready) = platform.get("/readyz");
     assert_eq!(status, 200, "{ready}");
-    assert!(ready.contains("kept by a feeder elsewhere"), "{ready}");
+    assert!(ready.contains("0 s old") || ready.contains("1 s old"), "the feeder confirms the list: {ready}");
     assert!(!platform.log().contains("bundled"), "{}", platform.log());
     drop(feeder);
 }

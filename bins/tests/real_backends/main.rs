@@ -12,6 +12,7 @@ mod feeder;
 mod operator;
 mod rebuild;
 mod same_answers;
+mod worker;
 
 use std::process::{Command, Output};
 
@@ -24,8 +25,7 @@ fn borrowed(settings: &[String]) -> Vec<&str> {
 
 /// Starts the feeder and waits until its list is in force.
 fn start_feeder(servers: &Servers) -> Running {
-    let program = Command::new(env!("CARGO_BIN_EXE_mini-platform-feeder"));
-    Running::spawn(program, &borrowed(&servers.settings()), "is in force")
+    Running::feeder(&borrowed(&servers.settings()))
 }
 
 /// Starts the platform beside a feeder elsewhere, and waits until it is ready.

@@ -1,4 +1,5 @@
-//! The same events give the same answers, client by client, on the embedded store and on MongoDB with Redis.
+//! The same events give the same answers, client by client: on the embedded store, on MongoDB with Redis, and through a
+//! dispatcher with three workers on these.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::support::servers::Servers;
 use crate::support::{Running, complaint, printed};
+use crate::worker::start_worker;
 use crate::{start_feeder, start_platform};
 
 const SEED: u64 = 20_260_131;
@@ -123,6 +125,15 @@ async fn pages(platform: &PlatformClient, path: &str) -> Value {
     }
 }
 
+/// Starts a feeder, a dispatcher and workers, and waits until they are ready.
+fn start_cluster(servers: &Servers, workers: usize) -> (Running, Running, Vec<Running>) {
+    let feeder = start_feeder(servers);
+    let dispatcher = Running::dispatcher(&["dispatch.timeout=30s"]);
+    let workers: Vec<_> = (0..workers).map(|_| start_worker(servers, &dispatcher.grpc(), &[])).collect();
+    workers.iter().for_each(|worker| worker.wait_until_ready(true));
+    (feeder, dispatcher, workers)
+}
+
 fn import(platform: &Running, folder: &Path) -> String {
     let output = platform.client(&["import", "--format", "berka", folder.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}{}", printed(&output), complaint(&output));
@@ -132,7 +143,7 @@ fn import(platform: &Running, folder: &Path) -> String {
 }
 
 #[tokio::test]
-async fn every_answer_about_every_client_is_the_same_on_both() {
+async fn every_answer_about_every_client_is_the_same_everywhere() {
     let Some(servers) = Servers::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (clients, listed) = write_bank(folder.path());
@@ -144,13 +155,19 @@ async fn every_answer_about_every_client_is_the_same_on_both() {
     let embedded = Running::start(&folder.path().join("data"), &[&source, "dispatch.timeout=30s"]);
     let _feeder = start_feeder(&servers);
     let real = start_platform(&servers, &[]);
-    assert_eq!(import(&embedded, folder.path()), import(&real, folder.path()));
-    let [embedded, real] =
-        [&embedded, &real].map(|platform| PlatformClient::new(platform.base().parse().unwrap()));
+    let Some(cluster_servers) = Servers::find() else { return };
+    cluster_servers.upload(&list);
+    let (_cluster_feeder, dispatcher, _workers) = start_cluster(&cluster_servers, 3);
+    let summary = import(&embedded, folder.path());
+    assert_eq!(import(&real, folder.path()), summary);
+    assert_eq!(import(&dispatcher, folder.path()), summary);
+    let [embedded, real, dispatcher] =
+        [&embedded, &real, &dispatcher].map(|platform| PlatformClient::new(platform.base().parse().unwrap()));
     let (mut items, mut followed) = (0, 0);
     for client in &clients {
         let (expected, found) = (everything(&embedded, client).await, everything(&real, client).await);
         assert_eq!(found, expected, "what is known of {client}");
+        assert_eq!(everything(&dispatcher, client).await, expected, "what the cluster knows of {client}");
         for list in &found[1..] {
             let pages = list.as_array().unwrap();
             followed += pages.len() - 1;

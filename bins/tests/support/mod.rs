@@ -2,6 +2,10 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "no test binary needs all of it")]
 
 #[cfg(all(feature = "mongodb", feature = "redis", feature = "s3"))]
+pub(crate) mod load;
+#[cfg(feature = "cluster")]
+pub(crate) mod roles;
+#[cfg(all(feature = "mongodb", feature = "redis", feature = "s3"))]
 pub(crate) mod servers;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -109,6 +113,10 @@ impl Running {
         (status, String::from_utf8(body).unwrap())
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it as `kill -9` does.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -132,20 +140,30 @@ impl Drop for Running {
 
 /// Sends one request on a connection of its own; returns the status and the body.
 pub(crate) fn http(method: &str, base: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let (head, body) = exchange(method, base, path, body);
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+/// As [`http`], but returns the whole answer as text.
+pub(crate) fn http_answer(method: &str, base: &str, path: &str, body: &[u8]) -> String {
+    let (head, body) = exchange(method, base, path, body);
+    format!("{head}\r\n\r\n{}", String::from_utf8(body).unwrap())
+}
+
+fn exchange(method: &str, base: &str, path: &str, body: &[u8]) -> (String, Vec<u8>) {
     let host = base.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
     );
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
     let (head, body) = answer.split_at(end);
-    let head = String::from_utf8_lossy(head).into_owned();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.split_at(4).1.to_vec())
+    (String::from_utf8_lossy(head).into_owned(), body.split_at(4).1.to_vec())
 }
 
 /// Follows the pages of a route to their end.
