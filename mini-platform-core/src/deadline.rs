@@ -9,6 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
+/// What stands for a limit that no clock can reach.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 tokio::task_local! {
     static DEADLINE: Instant;
 }
@@ -20,7 +23,8 @@ tokio::task_local! {
 /// # Errors
 /// The time is up.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let own = Instant::now() + limit;
+    let now = Instant::now();
+    let own = now.checked_add(limit).unwrap_or_else(|| now + LONGEST);
     let deadline = DEADLINE.try_with(|outer| own.min(*outer)).unwrap_or(own);
     tokio::time::timeout_at(deadline, DEADLINE.scope(deadline, work)).await
 }

@@ -64,7 +64,7 @@ fn ports_know_the_domain_and_errors_only() {
 
 #[test]
 fn the_worker_knows_ports_and_never_an_adapter() {
-    assert_imports_only("worker", &["domain", "error", "port", "retry"]);
+    assert_imports_only("worker", &["deadline", "domain", "error", "port", "retry"]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) struct Coalescer {
 
 impl Coalescer {
     pub(super) fn start(forwarder: Arc<Forwarder>, config: &DispatcherConfig) -> Self {
-        let (queue, waiting) = mpsc::channel(config.queue);
+        let (queue, waiting) = mpsc::channel(config.queue.max(1));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let gatherer = Gatherer {
             waiting,

@@ -1,6 +1,6 @@
 //! What if a member fails, is slow, or all have enough to do.
 //!
-//! - A try that fails is followed at once by one at a member that was not tried yet.
+//! - A try that fails, whatever the error, is followed at once by one at a member that was not tried yet.
 //! - A try that did not answer in half of the time that was left when it started gets company at another member: a
 //!   hedge. The first good answer wins.
 //! - Both are paid from one retry budget, so that an outage does not multiply its load, and end with the request's
@@ -60,7 +60,7 @@ impl Forwarder {
         Self {
             cluster,
             balancer,
-            retries: RetryBudget::default(),
+            retries: RetryBudget::new(config.max_in_flight),
             admission: Admission::new(config.max_in_flight),
             timeout: config.timeout,
             ingests: Meter::new("ingest"),

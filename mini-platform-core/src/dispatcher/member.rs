@@ -201,7 +201,12 @@ impl Member {
     /// since it could not be reached.
     #[must_use]
     pub fn is_ejected(&self, now: Instant) -> bool {
-        self.standing.out_of_contact.load(Ordering::Relaxed) || self.standing.ejection.lasts(|| self.age(now))
+        self.standing.out_of_contact.load(Ordering::Relaxed) || self.stood_out(now)
+    }
+
+    /// Says whether the member is ejected because it stood out by failing.
+    pub(super) fn stood_out(&self, now: Instant) -> bool {
+        self.standing.ejection.lasts(|| self.age(now))
     }
 
     pub(super) fn drain(&self) {

@@ -106,14 +106,17 @@ impl FailureRecord {
     /// Counts an ejection and returns how long it lasts.
     fn count_ejection(&self, policy: &OutlierPolicy) -> Duration {
         let times = self.times_ejected.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        self.in_a_row.store(0, Ordering::Relaxed);
+        // What it was ejected for is not held against it once more at the end of the interval.
+        for count in [&self.in_a_row, &self.succeeded, &self.failed] {
+            count.store(0, Ordering::Relaxed);
+        }
         policy.base_ejection.saturating_mul(times).min(policy.max_ejection)
     }
 
     fn forgive(&self) {
-        // A race of two sweeps cannot be: they are made one at a time.
-        let times = self.times_ejected.load(Ordering::Relaxed);
-        self.times_ejected.store(times.saturating_sub(1), Ordering::Relaxed);
+        let less = |times: u32| times.checked_sub(1);
+        // None at zero, which stays.
+        let _ = self.times_ejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
@@ -167,8 +170,10 @@ impl Outliers {
     fn sweep(&self, members: &[Arc<Member>], now: Instant) {
         let mut rates = Vec::with_capacity(members.len());
         for member in members {
-            let Some(rate) = member.failures().take_rate(self.policy.min_requests) else { continue };
-            rates.push((rate, member));
+            match member.failures().take_rate(self.policy.min_requests) {
+                Some(rate) => rates.push((rate, member)),
+                None => self.forgive(member, now),
+            }
         }
         rates.sort_unstable_by(|(one, _), (other, _)| one.total_cmp(other));
         let Some((median, _)) = rates.get(rates.len() / 2) else { return };
@@ -177,16 +182,24 @@ impl Outliers {
         for (rate, member) in &rates {
             if judged && *rate < least {
                 self.eject(member, members, now);
-            } else if !member.is_ejected(now) {
-                member.failures().forgive();
+            } else {
+                self.forgive(member, now);
             }
+        }
+    }
+
+    /// Takes in that a member did well for an interval.
+    fn forgive(&self, member: &Member, now: Instant) {
+        if !member.stood_out(now) {
+            member.failures().forgive();
         }
     }
 
     fn eject(&self, member: &Member, members: &[Arc<Member>], now: Instant) {
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let ejected = members.iter().filter(|member| member.is_ejected(now)).count();
-        if !member.is_ejected(now) && (ejected + 1) * 2 <= members.len() {
+        // Who is only out of contact did not stand out, and may do so when it is back.
+        let ejected = members.iter().filter(|member| member.stood_out(now)).count();
+        if !member.stood_out(now) && (ejected + 1) * 2 <= members.len() {
             member.eject(now, member.failures().count_ejection(&self.policy));
             metrics::counter!(DISPATCHER_EJECTIONS).increment(1);
             tracing::warn!(worker.id = member.id().as_str(), "a worker stands out by failing and is ejected");

@@ -8,31 +8,35 @@ const PER_REQUEST: i64 = 20;
 /// What one retry costs.
 const PER_RETRY: i64 = 100;
 
-/// The most that is saved up: enough for the requests that a worker holds when it dies, and no more, so that a
-/// calm hour does not pay for a storm.
-const MAX_SAVED: i64 = 100 * PER_RETRY;
+/// How many retries are saved up at least: a few requests must not fail for want of a fifth of a retry each.
+const MIN_SAVED: usize = 10;
 
 /// Allows retries in proportion to requests, so that an outage does not multiply its load.
 #[derive(Debug)]
-pub(super) struct RetryBudget(AtomicI64);
-
-impl Default for RetryBudget {
-    fn default() -> Self {
-        Self(AtomicI64::new(MAX_SAVED))
-    }
+pub(super) struct RetryBudget {
+    saved: AtomicI64,
+    max_saved: i64,
 }
 
 impl RetryBudget {
+    /// Makes a full budget. At most one retry is saved up for each request that may be under way at once: enough for
+    /// all that a worker holds when it dies, and no more, so that a calm hour does not pay for a storm.
+    pub(super) fn new(max_in_flight: usize) -> Self {
+        let max_saved =
+            i64::try_from(max_in_flight.max(MIN_SAVED)).unwrap_or(i64::MAX).saturating_mul(PER_RETRY);
+        Self { saved: AtomicI64::new(max_saved), max_saved }
+    }
+
     /// Takes in one request.
     pub(super) fn deposit(&self) {
-        let add = |saved: i64| (saved < MAX_SAVED).then(|| (saved + PER_REQUEST).min(MAX_SAVED));
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let add = |saved: i64| (saved < self.max_saved).then(|| (saved + PER_REQUEST).min(self.max_saved));
+        let _ = self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     /// Takes one retry out of the budget, or says that it is used up.
     pub(super) fn withdraw(&self) -> bool {
         let take = |saved: i64| (saved >= PER_RETRY).then_some(saved - PER_RETRY);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 }
 
@@ -42,7 +46,7 @@ mod tests {
 
     #[test]
     fn retries_are_a_fifth_of_the_requests_in_the_long_run() {
-        let budget = RetryBudget::default();
+        let budget = RetryBudget::new(100);
         let at_once = (0..1_000).filter(|_| budget.withdraw()).count();
         assert_eq!(at_once, 100, "what was saved up");
         let mut retries = 0;

@@ -1,14 +1,16 @@
 //! How a worker stays a member of a cluster.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::deadline;
 use crate::domain::Epoch;
 use crate::error::{Fault, Retry};
 use crate::port::{HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest, Membership, MembershipLease};
@@ -140,7 +142,7 @@ impl Attendance {
         let mut backoff = self.backoff();
         let mut told = None;
         while !stop.is_cancelled() {
-            let failure = match timeout(JOIN_WITHIN, self.membership.join(&self.request)).await {
+            let failure = match deadline::within(JOIN_WITHIN, self.membership.join(&self.request)).await {
                 Ok(Ok(JoinAnswer::Joined(lease))) => {
                     self.cap = CAP.min(interval(&lease));
                     tracing::info!(
@@ -174,7 +176,7 @@ impl Attendance {
             sleep(pause).await;
             let sent_at = Instant::now();
             let heartbeat = self.membership.heartbeat(&self.request.id, lease.epoch);
-            match timeout(interval, heartbeat).await {
+            match deadline::within(interval, heartbeat).await {
                 Ok(Ok(HeartbeatAnswer::Renewed)) => {
                     renewed_at = sent_at;
                     failing = None;
@@ -217,7 +219,11 @@ impl Attendance {
             JoinFailure::Rejected(rejection) => {
                 tracing::warn!(dispatcher, reason, "the dispatcher refuses us, trying on: {rejection}");
             }
-            JoinFailure::Failed(_) | JoinFailure::TimedOut => {
+            JoinFailure::Failed(fault) => {
+                let causes = causes(fault);
+                tracing::warn!(dispatcher, reason, "the dispatcher cannot be joined, trying on: {causes}");
+            }
+            JoinFailure::TimedOut => {
                 tracing::warn!(dispatcher, reason, "the dispatcher cannot be joined, trying on");
             }
         }
@@ -252,6 +258,17 @@ impl JoinFailure {
             Self::TimedOut => "timeout",
         }
     }
+}
+
+/// Writes an error with its causes in one line.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn interval(lease: &MembershipLease) -> Duration {

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use mini_platform_core::dispatcher::{DispatcherConfig, Rendezvous};
 use mini_platform_core::domain::Outcome;
-use mini_platform_core::error::{DispatchError, FaultKind};
+use mini_platform_core::error::{DispatchError, FaultKind, Retry};
 use mini_platform_core::port::{EventStore, FetchQuery};
 use mini_platform_core::testkit::{Fate, batch, client, id, transfer};
 use tokio::time::Instant;
 
 use super::support::{Act, Scripted, balanced, dispatcher, faulty, millis, send, worker};
+
+/// How many retries are saved up, where that matters.
+const SAVED: usize = 100;
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_member_is_covered_by_another() {
@@ -29,13 +32,45 @@ async fn a_failing_member_is_covered_by_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_no_member_can_mend_is_not_retried() {
-    let (worker, events) = worker().await;
-    let broken = faulty(&worker, [Fate::Fail(FaultKind::Corrupt)]);
-    let dispatcher = dispatcher(DispatcherConfig::default(), vec![broken, worker]);
-    let failed = dispatcher.ingest(&batch([transfer("t", "ann", "bob", 1)])).await;
-    assert!(matches!(failed, Err(DispatchError::Ingest(_))));
-    assert!(events.get(&id("t")).await.unwrap().is_none());
+async fn a_member_that_is_broken_in_any_way_is_covered_by_another() {
+    for kind in [FaultKind::Corrupt, FaultKind::Denied, FaultKind::Internal] {
+        let (worker, events) = worker().await;
+        let broken = faulty(&worker, [Fate::Fail(kind)]);
+        let dispatcher = dispatcher(DispatcherConfig::default(), vec![broken, worker]);
+        dispatcher.ingest(&batch([transfer("t", "ann", "bob", 1)])).await.unwrap();
+        assert!(events.get(&id("t")).await.unwrap().is_some(), "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_errors_the_caller_gets_one_that_may_pass() {
+    let (worker, _) = worker().await;
+    let kinds = [FaultKind::Denied, FaultKind::Unavailable, FaultKind::Corrupt];
+    let members = kinds.map(|kind| faulty(&worker, [Fate::Fail(kind)]));
+    let dispatcher = dispatcher(DispatcherConfig::default(), members.into());
+    let failed = dispatcher.ingest(&batch([transfer("t", "ann", "bob", 1)])).await.unwrap_err();
+    assert_eq!(failed.retry(), Retry::Backoff, "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_finds_the_one_that_is_left_of_many() {
+    let (worker, _) = worker().await;
+    let gone = (0..7).map(|_| faulty(&worker, [Fate::Fail(FaultKind::Unavailable)]));
+    let members = gone.chain([worker.clone() as _]).collect();
+    let dispatcher = dispatcher(DispatcherConfig::default(), members);
+    dispatcher.ingest(&batch([transfer("t", "ann", "bob", 1)])).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_joins_while_a_request_is_under_way_may_be_the_one_that_serves_it() {
+    let (worker, _) = worker().await;
+    let dispatcher = dispatcher(DispatcherConfig::default(), vec![Scripted::new(&worker, Act::Hang)]);
+    let joining = async {
+        tokio::time::sleep(millis(100)).await;
+        dispatcher.add_member("late".parse().unwrap(), worker.clone());
+    };
+    let (answer, ()) = tokio::join!(send(&dispatcher, 1), joining);
+    answer.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,13 +105,13 @@ async fn extra_calls_are_a_fifth_of_the_requests_at_most() {
     let (worker, _) = worker().await;
     let act = Act::Fail(millis(1), FaultKind::Unavailable);
     let members: Vec<_> = (0..3).map(|_| Scripted::new(&worker, act)).collect();
-    let dispatcher =
-        dispatcher(DispatcherConfig::default(), members.iter().map(|m| m.clone() as _).collect());
+    let config = DispatcherConfig::default().with_max_in_flight(SAVED);
+    let dispatcher = dispatcher(config, members.iter().map(|m| m.clone() as _).collect());
     for n in 0..2_000 {
         assert!(matches!(send(&dispatcher, n).await, Err(DispatchError::Ingest(_))));
     }
     let calls: usize = members.iter().map(|member| member.calls()).sum();
-    let most = 2_000 + 400 + 100;
+    let most = 2_000 + 400 + SAVED;
     assert!((most - 5..=most).contains(&calls), "one each, a fifth more, and what was saved up: {calls}");
 }
 
@@ -89,7 +124,7 @@ async fn a_member_that_answers_too_few_outcomes_is_ejected() {
     for n in 0..100 {
         failed += usize::from(send(&dispatcher, n).await.is_err());
     }
-    assert_eq!((failed, short.calls()), (5, 5), "five in a row, and no more");
+    assert_eq!((failed, short.calls()), (0, 5), "five in a row, and no more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,12 +137,14 @@ async fn a_backend_that_denies_everybody_gets_nobody_ejected() {
     for n in 0..400 {
         assert!(matches!(send(&dispatcher, n).await, Err(DispatchError::Ingest(_))));
     }
-    assert!(members.iter().all(|member| member.calls() == 100), "each has its turn");
+    let before: Vec<usize> = members.iter().map(|member| member.calls()).collect();
+    assert!(before.iter().all(|calls| *calls >= 100), "each has its turn: {before:?}");
     members.iter().for_each(|member| member.act(Act::Answer(Duration::ZERO)));
     for n in 0..40 {
         send(&dispatcher, n).await.unwrap();
     }
-    assert!(members.iter().all(|member| member.calls() == 110), "and so it stays when all is well again");
+    let now_has = members.iter().map(|member| member.calls()).zip(before);
+    assert!(now_has.into_iter().all(|(now, before)| now == before + 10), "as when all is well again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ async fn a_slow_member_that_comes_back_wins_and_the_other_did_not_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_members_are_tried_and_no_more() {
+async fn three_members_are_tried_at_once_and_no_more() {
     let (stored, took, calls, failed) = race(&[HANGS, HANGS, answers(1), answers(1)]).await;
     assert!(stored);
     assert_eq!((took, calls), (millis(751), vec![1, 1, 1, 0]));
@@ -79,11 +79,11 @@ async fn a_failed_try_is_followed_at_once_while_a_slow_one_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_that_fails_for_good_does_not_end_the_first_try() {
+async fn a_hedge_that_fails_is_followed_by_another() {
     let (stored, took, calls, failed) = race(&[answers(800), fails(10, FaultKind::Denied), answers(1)]).await;
     assert!(stored);
-    assert_eq!((took, calls), (millis(800), vec![1, 1, 0]), "no third one: it could do no better");
-    assert_eq!(failed, [0, 1, 0]);
+    assert_eq!((took, calls), (millis(511), vec![1, 1, 1]));
+    assert_eq!(failed, [1, 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn slow_and_failing_members_get_a_fifth_more_calls_at_most() {
     let acts = [answers(600), fails(5, FaultKind::Unavailable), answers(700), answers(600)];
     let members: Vec<_> = acts.map(|act| Scripted::new(&worker, act)).into_iter().collect();
     let nodes = members.iter().map(|member| member.clone() as _).collect();
-    let dispatcher = dispatcher(DispatcherConfig::default(), nodes);
+    let dispatcher = dispatcher(DispatcherConfig::default().with_max_in_flight(100), nodes);
     for n in 0..2_000 {
         let _ = send(&dispatcher, n).await;
     }

@@ -6,7 +6,7 @@ use super::{Candidates, LoadBalancer, PickRequest};
 use crate::dispatcher::{ClusterView, Member, MemberIndex};
 
 /// How often chance is asked for a place that holds a candidate, before all places are looked at in turn. With
-/// half of the members ejected, one pick in 256 gets there.
+/// half of many members ejected, one pick in 28 gets there.
 const DRAWS: usize = 8;
 
 /// Picks the better of two members drawn by chance, by [`Load::is_better_than`](crate::dispatcher::Load).

@@ -29,10 +29,12 @@ impl LoadBalancer for Rendezvous {
         // With the request that is to be placed; rounded up, so that there is always room somewhere.
         let limit = (QUARTERS_OF_MEAN * (in_flight + 1)).div_ceil(4 * members.max(1));
         let within = candidates.starting_at(0).filter(|(_, member)| member.in_flight() < limit);
-        match request.client.map(mark) {
-            Some(client) => within.max_by_key(|(_, member)| weight(client, member)).map(|(index, _)| index),
-            None => within.min_by_key(|(_, member)| member.in_flight()).map(|(index, _)| index),
-        }
+        let home = request.client.map(mark).and_then(|client| {
+            within.max_by_key(|(_, member)| weight(client, member)).map(|(index, _)| index)
+        });
+        // Requests that start meanwhile can fill all of them up to the limit.
+        let least = || candidates.starting_at(0).min_by_key(|(_, member)| member.in_flight());
+        home.or_else(|| least().map(|(index, _)| index))
     }
 }
 

@@ -8,17 +8,17 @@ use tokio::time::Instant;
 use super::Forwarder;
 use super::tries::{Ended, MAX_TRIES, Tries};
 use crate::deadline;
+use crate::dispatcher::MemberIndex;
 use crate::dispatcher::balancer::PickRequest;
 use crate::dispatcher::member::{InFlight, Member};
-use crate::dispatcher::{ClusterView, MemberIndex};
 use crate::domain::ClientId;
 use crate::error::{DispatchError, FetchError, IngestError, Retry};
 use crate::telemetry::{DISPATCHER_HEDGES, DISPATCHER_RETRIES};
 
 /// What there is to know of an error of a member.
 pub(super) trait MemberError {
-    /// Says whether another member may do better.
-    fn another_may_do_better(&self) -> bool;
+    /// Says whether the same request may do better later.
+    fn may_pass(&self) -> bool;
 
     /// Says whether the member itself could not be reached.
     fn is_unreachable(&self) -> bool;
@@ -28,7 +28,7 @@ pub(super) trait MemberError {
 }
 
 impl MemberError for IngestError {
-    fn another_may_do_better(&self) -> bool {
+    fn may_pass(&self) -> bool {
         self.retry() != Retry::Never
     }
 
@@ -42,7 +42,7 @@ impl MemberError for IngestError {
 }
 
 impl MemberError for FetchError {
-    fn another_may_do_better(&self) -> bool {
+    fn may_pass(&self) -> bool {
         self.retry() != Retry::Never
     }
 
@@ -67,7 +67,6 @@ enum Extra {
 /// One request: the tries that were made for it, and what may still be done.
 pub(super) struct Race<'a, T, E, C> {
     forwarder: &'a Forwarder,
-    view: Arc<ClusterView>,
     client: Option<&'a ClientId>,
     call: C,
     tries: Tries<'a, T, E>,
@@ -81,17 +80,19 @@ where
     C: Fn(Arc<Member>) -> BoxFuture<'a, Result<T, E>>,
 {
     pub(super) fn new(forwarder: &'a Forwarder, client: Option<&'a ClientId>, call: C) -> Self {
-        let view = forwarder.cluster.view();
-        Self { forwarder, view, client, call, tries: Tries::default(), hedge_at: None }
+        Self { forwarder, client, call, tries: Tries::default(), hedge_at: None }
     }
 
-    /// Calls members until one answers, or none is left that could do better.
+    /// Calls members until one answers, or none is left. Whatever the error of one, another may do better: it may be
+    /// of another version, or have another way to the backend.
+    ///
+    /// Of several errors the caller gets the last, but not one that cannot pass if another one can.
     pub(super) async fn run(&mut self) -> Result<T, DispatchError> {
         self.forwarder.retries.deposit();
         let now = Instant::now();
-        let (index, member) = self.pick(now).ok_or(DispatchError::NoWorkers)?;
-        self.start(index, member, now);
-        let mut more_may_help = true;
+        let member = self.pick(now).ok_or(DispatchError::NoWorkers)?;
+        self.start(member, now);
+        let mut earlier = None;
         loop {
             let Some(ended) = self.tries.next_end_before(self.hedge_at).await else {
                 self.hedge_at = None;
@@ -101,13 +102,11 @@ where
             match self.take_in(ended) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
-                    if !error.another_may_do_better() {
-                        (more_may_help, self.hedge_at) = (false, None);
+                    let last = earlier.take().filter(|_| !error.may_pass()).unwrap_or(error);
+                    if !self.start_another(Extra::Retry) && self.tries.none_is_under_way() {
+                        return Err(last.exhausted());
                     }
-                    let goes_on = more_may_help && self.start_another(Extra::Retry);
-                    if !goes_on && self.tries.none_is_under_way() {
-                        return Err(error.exhausted());
-                    }
+                    earlier = Some(last).filter(E::may_pass);
                 }
             }
         }
@@ -122,6 +121,7 @@ where
     fn take_in(&mut self, ended: Ended<T, E>) -> Result<T, E> {
         match &ended.answer {
             Ok(_) => {
+                ended.in_flight.member().regain_contact();
                 ended.in_flight.succeed();
                 self.tries.give_up_on_first(ended.order, self.forwarder.fair_share());
             }
@@ -141,7 +141,7 @@ where
         if self.tries.are_used_up() {
             return false;
         }
-        let Some((index, member)) = self.pick(now) else { return false };
+        let Some(member) = self.pick(now) else { return false };
         // When a try failed, a member that may fail is better than none. A slow one may still answer.
         let of_use = extra == Extra::Retry || !member.is_ejected(now);
         if !of_use || !self.forwarder.retries.withdraw() {
@@ -152,19 +152,23 @@ where
             Extra::Hedge => DISPATCHER_HEDGES,
         })
         .increment(1);
-        self.start(index, member, now);
+        self.start(member, now);
         true
     }
 
-    fn pick(&self, now: Instant) -> Option<(MemberIndex, Arc<Member>)> {
-        let request = PickRequest::new(self.client, self.tries.members(), now);
-        let index = self.forwarder.balancer.pick(&self.view, &request)?;
-        Some((index, Arc::clone(self.view.get(index)?)))
+    /// Picks from the members of this moment: one that joined since the last try may be the only one left.
+    fn pick(&self, now: Instant) -> Option<Arc<Member>> {
+        let view = self.forwarder.cluster.view();
+        let mut places = [MemberIndex(0); MAX_TRIES];
+        let tried = self.tries.places_in(&view, &mut places);
+        let request = PickRequest::new(self.client, tried, now);
+        let index = self.forwarder.balancer.pick(&view, &request)?;
+        view.get(index).map(Arc::clone)
     }
 
-    fn start(&mut self, index: MemberIndex, member: Arc<Member>, now: Instant) {
+    fn start(&mut self, member: Arc<Member>, now: Instant) {
         let in_flight = InFlight::start(Arc::clone(&member), Arc::clone(&self.forwarder.cluster), now);
-        self.tries.start(index, in_flight, (self.call)(member));
+        self.tries.start(Arc::clone(&member), in_flight, (self.call)(member));
         self.hedge_at = deadline::remaining().map(|left| now + left / 2);
     }
 }

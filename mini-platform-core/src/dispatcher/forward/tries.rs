@@ -1,6 +1,7 @@
-//! The tries of one request, at most [`MAX_TRIES`].
+//! The tries of one request: at most [`MAX_TRIES`], and [`MAX_UNDER_WAY`] at once.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -8,11 +9,15 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use crate::dispatcher::MemberIndex;
-use crate::dispatcher::member::InFlight;
+use crate::dispatcher::member::{InFlight, Member};
+use crate::dispatcher::{ClusterView, MemberIndex};
 
-/// The most members that are tried for one request: more tries would multiply load when it hurts most.
-pub(super) const MAX_TRIES: usize = 3;
+/// The most members that are tried for one request. Several that ended together refuse at once, which costs next to
+/// nothing; the budget bounds what it costs otherwise.
+pub(super) const MAX_TRIES: usize = 8;
+
+/// The most members that work on one request at once: more would multiply load when it hurts most.
+const MAX_UNDER_WAY: usize = 3;
 
 /// A call of one member that has not answered yet.
 struct Try<'a, T, E> {
@@ -30,25 +35,36 @@ pub(super) struct Ended<T, E> {
 
 /// The members that were tried, in order, and what is still under way at them. Dropping it abandons that.
 pub(super) struct Tries<'a, T, E> {
-    members: [MemberIndex; MAX_TRIES],
+    members: [Option<Arc<Member>>; MAX_TRIES],
     started: usize,
     under_way: [Option<Try<'a, T, E>>; MAX_TRIES],
 }
 
 impl<T, E> Default for Tries<'_, T, E> {
     fn default() -> Self {
-        Self { members: [MemberIndex(0); MAX_TRIES], started: 0, under_way: [const { None }; MAX_TRIES] }
+        Self { members: [const { None }; MAX_TRIES], started: 0, under_way: [const { None }; MAX_TRIES] }
     }
 }
 
 impl<'a, T, E> Tries<'a, T, E> {
-    /// Returns the members that were tried.
-    pub(super) fn members(&self) -> &[MemberIndex] {
-        self.members.get(..self.started).unwrap_or_default()
+    /// Returns the places that the members which were tried have in a view, put down in `places`.
+    pub(super) fn places_in<'p>(
+        &self,
+        view: &ClusterView,
+        places: &'p mut [MemberIndex; MAX_TRIES],
+    ) -> &'p [MemberIndex] {
+        let place = |tried: &Arc<Member>| view.members().iter().position(|member| Arc::ptr_eq(member, tried));
+        let mut count = 0;
+        for (found, to) in self.members.iter().flatten().filter_map(place).zip(&mut *places) {
+            *to = MemberIndex(found);
+            count += 1;
+        }
+        places.get(..count).unwrap_or_default()
     }
 
+    /// Says whether no further try may be started for now.
     pub(super) fn are_used_up(&self) -> bool {
-        self.started == MAX_TRIES
+        self.started == MAX_TRIES || self.under_way.iter().flatten().count() == MAX_UNDER_WAY
     }
 
     pub(super) fn none_is_under_way(&self) -> bool {
@@ -58,13 +74,13 @@ impl<'a, T, E> Tries<'a, T, E> {
     /// Adds a try; beyond the last one nothing happens.
     pub(super) fn start(
         &mut self,
-        index: MemberIndex,
+        member: Arc<Member>,
         in_flight: InFlight,
         answer: BoxFuture<'a, Result<T, E>>,
     ) {
         let places = self.members.get_mut(self.started).zip(self.under_way.get_mut(self.started));
-        if let Some((member, under_way)) = places {
-            *member = index;
+        if let Some((tried, under_way)) = places {
+            *tried = Some(member);
             *under_way = Some(Try { in_flight, answer });
             self.started += 1;
         }
