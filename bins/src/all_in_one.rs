@@ -15,7 +15,7 @@ use crate::backend::{Backends, Ports, fraud_sources};
 use crate::config::Config;
 use crate::http::{Api, HttpServer};
 use crate::telemetry::Metrics;
-use crate::{dispatching, feeding};
+use crate::{dispatching, feeding, lifecycle};
 
 /// How often is looked whether the first fraud list is there, while somebody waits for it.
 const READY_POLL: Duration = Duration::from_millis(5);
@@ -75,7 +75,7 @@ impl AllInOne {
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { backends, dispatcher, feeder, server, metrics, stop } = self;
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
-        let feeding = tokio::spawn(feed(feeder, stop.clone()));
+        let feeding = lifecycle::spawn_part(&stop, feed(feeder, stop.clone()));
         server.run(stop).await;
         dispatcher.shut_down().await;
         let fed = feeding.await.context("the feeder ended by itself");

@@ -1,7 +1,8 @@
-//! Signals: the first asks a program to stop, the second does not ask.
+//! How programs end: by a signal, of which the first asks and the second does not; or because a part of them ended.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The exit code after a second signal: 128 + SIGINT.
@@ -19,6 +20,19 @@ pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// Runs a part that the program cannot do without: when it ends, even by a panic, the program is asked to stop.
+pub(crate) fn spawn_part<T: Send + 'static>(
+    stop: &CancellationToken,
+    part: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    let ends_the_program = stop.clone().drop_guard();
+    tokio::spawn(async move {
+        let outcome = part.await;
+        drop(ends_the_program);
+        outcome
+    })
+}
+
 async fn escalate(mut interrupt: Signal, mut terminate: Signal, stop: CancellationToken) {
     for forced in [false, true] {
         tokio::select! {
@@ -31,5 +45,18 @@ async fn escalate(mut interrupt: Signal, mut terminate: Signal, stop: Cancellati
         }
         tracing::info!("stopping: finishing what was accepted; signal again to leave at once");
         stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_stops_when_a_part_of_it_breaks() {
+        let stop = CancellationToken::new();
+        let part = spawn_part(&stop, async { assert!(std::hint::black_box(false), "it breaks") });
+        stop.cancelled().await;
+        assert!(part.await.is_err());
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::http::{Api, HttpServer};
 use crate::telemetry::Metrics;
-use crate::{clustering, dispatching};
+use crate::{clustering, dispatching, lifecycle};
 
 /// A dispatcher that listens for clients and workers but does not serve them yet.
 #[derive(Debug)]
@@ -42,6 +42,9 @@ impl StandaloneDispatcher {
         let services =
             Services::new().with_cluster(Arc::new(membership.clone())).with_ingest(dispatcher.clone(), rules);
         let grpc = clustering::bind(&config.grpc, services).await?;
+        if config.cluster.token.is_none() && !grpc.local_addr().ip().is_loopback() {
+            tracing::warn!("whoever reaches {} can join as a worker; set cluster.token", grpc.local_addr());
+        }
         let api = Api::new(dispatcher.clone()).with_draining(stop.clone()).with_metrics(metrics.clone());
         let http = HttpServer::bind(dispatching::http_settings(config), api)
             .await
@@ -68,13 +71,13 @@ impl StandaloneDispatcher {
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { dispatcher, membership, http, grpc, metrics, stop } = self;
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
-        // Ends with the stop: while requests are finished no lease ends, and no member is lost to them.
-        let watching = tokio::spawn({
+        let watching = lifecycle::spawn_part(&stop, {
             let (membership, stop) = (membership.clone(), stop.clone());
             async move { membership.run(stop).await }
         });
         let serving = CancellationToken::new();
-        let (http, grpc) = (tokio::spawn(http.run(serving.clone())), tokio::spawn(grpc.run(serving.clone())));
+        let http = lifecycle::spawn_part(&stop, http.run(serving.clone()));
+        let grpc = lifecycle::spawn_part(&stop, grpc.run(serving.clone()));
         stop.cancelled().await;
         membership.shut_down();
         serving.cancel();

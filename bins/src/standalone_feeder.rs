@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Connections, Port, fraud_sources};
 use crate::config::Config;
-use crate::feeding;
 use crate::http::{FeederApi, HttpServer};
 use crate::telemetry::Metrics;
+use crate::{feeding, lifecycle};
 
 /// A feeder with its own pages, bound but not running yet.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl StandaloneFeeder {
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { connections, feeder, server, metrics, stop } = self;
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
-        let feeding = tokio::spawn(feeder.run(stop.clone()));
+        let feeding = lifecycle::spawn_part(&stop, feeder.run(stop.clone()));
         server.run(stop).await;
         let fed = feeding.await.context("the feeder ended by itself");
         let kept_up = keeping_up.await.context("the upkeep of metrics ended by itself");

@@ -12,11 +12,11 @@ use mini_platform_grpc::{ChannelSettings, ClusterClient, GrpcServer, Identity, S
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backends;
-use crate::clustering;
 use crate::config::{ClusterConfig, Config, Misconfigured};
 use crate::http::{HttpServer, WorkerApi};
 use crate::random::random_seed;
 use crate::telemetry::Metrics;
+use crate::{clustering, lifecycle};
 
 /// A worker that listens but does not serve yet, and is no member of any cluster.
 #[derive(Debug)]
@@ -86,10 +86,10 @@ impl StandaloneWorker {
         let Self { backends, attendances, grpc, probes, metrics, stop, .. } = self;
         let (serving, probing) = (CancellationToken::new(), CancellationToken::new());
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
-        let probes = tokio::spawn(probes.run(probing.clone()));
-        let grpc = tokio::spawn(grpc.run(serving.clone()));
-        let attending: Vec<_> =
-            attendances.into_iter().map(|attendance| tokio::spawn(attendance.run(stop.clone()))).collect();
+        let probes = lifecycle::spawn_part(&stop, probes.run(probing.clone()));
+        let grpc = lifecycle::spawn_part(&stop, grpc.run(serving.clone()));
+        let attend = |attendance: Attendance| lifecycle::spawn_part(&stop, attendance.run(stop.clone()));
+        let attending: Vec<_> = attendances.into_iter().map(attend).collect();
         stop.cancelled().await;
         // Dispatchers send nothing more before the worker refuses anything.
         let left: Result<Vec<()>, _> = join_all(attending).await.into_iter().collect();

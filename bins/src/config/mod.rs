@@ -316,8 +316,8 @@ config_table! {
         /// Published lists have a few odd rows; more than that is another format.
         "feeder.max_malformed" = "0.01" => max_malformed: Ratio as Share;
 
-        /// Limits the age of the list; with an older one the platform is not ready.
-        /// Sanction lists change daily, so an older list is a feed that stopped.
+        /// Limits the time since a feeder anywhere found the list to be the newest.
+        /// Sanction lists change daily, so with an older one the feed has stopped: the platform is not ready.
         "feeder.max_age" = "24h" => max_age: Duration as Time;
 
         /// Refuses a source with more bytes than this, unpacked.
@@ -344,9 +344,15 @@ config_table! {
 /// The shortest lease: three heartbeats in it, and a busy machine that delays each of them.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
+/// The longest lease: a member that is gone is found out by its first request, and shown until then.
+const MAX_LEASE: Duration = Duration::from_secs(60 * 60);
+
+/// The least that a message of a cluster may have: a batch of the longest events, and some room.
+const MIN_MESSAGE: usize = 1 << 20;
+
 /// Demands what must hold beyond the kind of each key, most of it between two.
 fn check(config: &Config, reader: &mut Reader) {
-    let Config { http, dispatch, cluster, feeder, s3, .. } = config;
+    let Config { http, grpc, dispatch, cluster, feeder, s3, .. } = config;
     // An array of one event is never refused where the event alone is taken.
     reader.at_most("http.max_body", "http.max_array", http.max_body <= http.max_array);
     // A full batch never gathers in a queue that is smaller.
@@ -357,6 +363,10 @@ fn check(config: &Config, reader: &mut Reader) {
     reader.together("s3.access_key_id", "s3.secret_access_key", key == secret);
     let expected = "at least \"1s\", because a worker that pauses for a moment is no reason to lose it";
     reader.demand("cluster.lease", expected, cluster.lease >= MIN_LEASE);
+    let expected = "at most \"1h\", because a member that is gone is shown for so long";
+    reader.demand("cluster.lease", expected, cluster.lease <= MAX_LEASE);
+    let expected = "at least \"1MiB\", because the largest batch comes close to it";
+    reader.demand("grpc.max_message", expected, grpc.max_message >= MIN_MESSAGE);
 }
 
 /// Demands that what is chosen was built in.
@@ -802,6 +812,14 @@ mod tests {
         );
         let found = problems("", &[], &[("cluster.lease", "999ms")]);
         assert!(found[0].contains("cluster.lease: expected at least \"1s\""), "{found:?}");
+        let found = problems("", &[], &[("cluster.lease", "2h")]);
+        assert!(found[0].contains("cluster.lease: expected at most \"1h\""), "{found:?}");
+    }
+
+    #[test]
+    fn every_batch_fits_into_a_message() {
+        let found = problems("", &[], &[("grpc.max_message", "64KiB")]);
+        assert!(found[0].contains("grpc.max_message: expected at least \"1MiB\""), "{found:?}");
     }
 
     #[test]

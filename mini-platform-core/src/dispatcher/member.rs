@@ -215,14 +215,21 @@ impl Member {
 
     /// Passes the member over until it is heard of. Without a lease nothing is heard of a member, so it stays.
     pub(super) fn lose_contact(&self) {
-        if self.remote.is_some() {
-            self.standing.out_of_contact.store(true, Ordering::Relaxed);
+        if self.remote.is_some() && !self.standing.out_of_contact.swap(true, Ordering::Relaxed) {
+            tracing::warn!(worker.id = self.id.as_str(), "a worker cannot be reached and is passed over");
         }
     }
 
     /// Takes in that the member was heard of.
     pub(super) fn regain_contact(&self) {
-        self.standing.out_of_contact.store(false, Ordering::Relaxed);
+        let out_of_contact = &self.standing.out_of_contact;
+        // Read first: this is asked for at every answer, and writing takes the line away from other cores.
+        if out_of_contact.load(Ordering::Relaxed) && out_of_contact.swap(false, Ordering::Relaxed) {
+            tracing::info!(
+                worker.id = self.id.as_str(),
+                "a worker that could not be reached is heard of again"
+            );
+        }
     }
 
     pub(super) fn eject(&self, now: Instant, pause: Duration) {

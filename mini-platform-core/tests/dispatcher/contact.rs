@@ -127,6 +127,33 @@ async fn when_no_worker_can_be_reached_all_are_tried() {
     assert!(view.members().iter().all(|member| member.is_ejected(Instant::now())));
     (0..3).for_each(|number| cluster.act(number, WELL));
     assert_eq!(cluster.load(30).await, 0, "they may be there again before they are heard of");
+    let view = cluster.dispatcher.view();
+    assert!(view.members().iter().all(|member| !member.is_ejected(Instant::now())), "who answers is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_heard_of_but_can_never_be_reached_stands_out() {
+    let cluster = cluster().await;
+    cluster.act(1, GONE);
+    for _ in 0..5 {
+        cluster.heartbeat(1).await;
+        assert_eq!(cluster.load(3).await, 0);
+    }
+    let before = cluster.calls(1);
+    cluster.heartbeat(1).await;
+    cluster.load(30).await;
+    assert_eq!((before, cluster.calls(1)), (5, 5), "its heartbeats do not bring it back for now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_a_worker_holds_when_it_dies_is_served_by_another() {
+    let cluster = cluster().await;
+    cluster.act(0, Act::Fail(millis(50), FaultKind::Unavailable));
+    cluster.act(1, Act::Answer(millis(200)));
+    let requests = (0..900).map(|n| send(&cluster.dispatcher, n));
+    let answers = futures_util::future::join_all(requests).await;
+    assert!(cluster.calls(0) >= 300, "a third of all: {}", cluster.calls(0));
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
