@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use mini_platform_core::domain::ListInfo;
 use mini_platform_core::error::RegistryError;
 use mini_platform_core::port::{Clock, FraudRegistry, SystemClock};
@@ -18,7 +18,7 @@ use super::health::{self, Check};
 use super::problem::{Code, Problem};
 use super::render::{self, ListJson};
 use super::request::{ApiRequest, request};
-use super::routes::{Answer, no_such_path, unknown_path};
+use super::routes::{Answer, no_such_path, read_only};
 use crate::telemetry::Metrics;
 
 /// How long the registry may take to answer a probe: less than most probes wait.
@@ -93,14 +93,8 @@ pub(super) fn routes(api: FeederApi) -> BoxedFilter<(Response,)> {
 }
 
 async fn answer(api: FeederApi, endpoint: Endpoint, request: ApiRequest) -> Response {
-    if request.path.as_str().ends_with('/') {
-        return unknown_path().into_response();
-    }
-    if request.method != Method::GET && request.method != Method::HEAD {
-        return Problem::method_not_allowed("GET, HEAD").into_response();
-    }
-    let response = handle(&api, endpoint).await.unwrap_or_else(Problem::into_response);
-    if request.method == Method::HEAD { render::without_body(response) } else { response }
+    let page = async { handle(&api, endpoint).await.unwrap_or_else(Problem::into_response) };
+    read_only(request, page).await
 }
 
 async fn handle(api: &FeederApi, endpoint: Endpoint) -> Answer {

@@ -111,6 +111,18 @@ pub(super) fn unknown_path() -> Problem {
     Problem::not_found("There is nothing at this path.")
 }
 
+/// Answers a request of pages that can only be read.
+pub(super) async fn read_only(request: ApiRequest, answer: impl Future<Output = Response>) -> Response {
+    if request.path.as_str().ends_with('/') {
+        return unknown_path().into_response();
+    }
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Problem::method_not_allowed("GET, HEAD").into_response();
+    }
+    let response = answer.await;
+    if request.method == Method::HEAD { render::without_body(response) } else { response }
+}
+
 async fn answer(state: Arc<State>, endpoint: Endpoint, request: ApiRequest) -> Response {
     // warp takes a path with a slash at its end for the one without.
     if request.path.as_str().ends_with('/') {

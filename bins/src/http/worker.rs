@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use mini_platform_core::port::FraudRegistry;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -14,10 +13,9 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::health::{self, Check};
-use super::problem::Problem;
 use super::render;
 use super::request::{ApiRequest, request};
-use super::routes::{no_such_path, unknown_path};
+use super::routes::{no_such_path, read_only};
 use crate::telemetry::Metrics;
 
 /// How long the registry may take to answer a probe: less than most probes wait.
@@ -76,18 +74,14 @@ pub(super) fn routes(api: WorkerApi) -> BoxedFilter<(Response,)> {
 }
 
 async fn answer(api: WorkerApi, endpoint: Endpoint, request: ApiRequest) -> Response {
-    if request.path.as_str().ends_with('/') {
-        return unknown_path().into_response();
-    }
-    if request.method != Method::GET && request.method != Method::HEAD {
-        return Problem::method_not_allowed("GET, HEAD").into_response();
-    }
-    let response = match endpoint {
-        Endpoint::Live => health::live(),
-        Endpoint::Ready => ready(&api).await,
-        Endpoint::Metrics => render::metrics(&api.metrics),
+    let page = async {
+        match endpoint {
+            Endpoint::Live => health::live(),
+            Endpoint::Ready => ready(&api).await,
+            Endpoint::Metrics => render::metrics(&api.metrics),
+        }
     };
-    if request.method == Method::HEAD { render::without_body(response) } else { response }
+    read_only(request, page).await
 }
 
 #[derive(Serialize)]
