@@ -107,8 +107,13 @@ where
     }
     match AssertUnwindSafe(send(request)).catch_unwind().await {
         Ok(answer) => answer.map(Response::into_inner),
-        Err(_) => Err(Status::data_loss("the status of the answer cannot be read")),
+        Err(_) => Err(unreadable()),
     }
+}
+
+/// Stands for a status that made tonic panic.
+pub(crate) fn unreadable() -> Status {
+    Status::data_loss("the status of the answer cannot be read")
 }
 
 fn endpoint(address: &NodeAddress) -> Endpoint {

@@ -22,12 +22,13 @@ use mini_platform_core::error::{
 use tonic::{Code, Status};
 
 pub(crate) use self::clients::{
-    convert_error_to_failure, dispatch_error_to_failure, dispatch_error_to_status,
+    broke_down_failure, convert_error_to_failure, dispatch_error_to_failure, dispatch_error_to_status,
+    dispatcher_broke_down, idle, shutting_down, time_is_up_for_client,
 };
 use self::details::{Details, MAX_RETRY_AFTER};
 use self::foreign::{Remote, foreign_kind};
 use self::reason::Reason;
-use crate::convert::ConvertError;
+use crate::convert::{ConvertError, WrongAnswer};
 use crate::text;
 
 /// What a status says, apart from its text.
@@ -164,9 +165,22 @@ pub(crate) fn overloaded(retry_after: Duration) -> Status {
     row.into_status("too many calls are under way; send it again after the pause, or to another")
 }
 
-/// Answers that the program is about to stop. Nothing was done.
-pub(crate) fn shutting_down() -> Status {
-    Row::new(Reason::ShuttingDown, FaultKind::Unavailable).into_status("the program is shutting down")
+/// Answers that the time of a call to a worker is up. It may have been done.
+pub(crate) fn time_is_up() -> Status {
+    Row::new(Reason::Timeout, FaultKind::Timeout).into_status(TIME_IS_UP)
+}
+
+const TIME_IS_UP: &str = "the time of the call is up, and it may have been done";
+
+/// Answers that the code of a worker panicked.
+pub(crate) fn worker_broke_down() -> Status {
+    let fault = Fault::new(WORKER, "answer the request", FaultKind::Internal);
+    Row::of_fault(Reason::WorkerFailed, &fault).into_status(&chain(&fault))
+}
+
+/// Answers that a worker has something else than was asked for.
+pub(crate) fn wrong_answer(error: &WrongAnswer) -> Status {
+    Row::new(Reason::WorkerFailed, FaultKind::Corrupt).into_status(&error.to_string())
 }
 
 /// The way back of [`ingest_error_to_status`].

@@ -12,9 +12,12 @@ use crate::status::{convert_error_to_status, fault_to_status};
 use crate::v1;
 use crate::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 
+/// The longest message, in bytes: a worker that joins says less than 1 KiB, and a later version may say more.
+const MAX_MESSAGE: usize = 16 << 10;
+
 /// Serves a cluster.
-pub(crate) fn service(membership: Arc<dyn Membership>, max_message: usize) -> ClusterServiceServer<Cluster> {
-    ClusterServiceServer::new(Cluster { membership }).max_decoding_message_size(max_message)
+pub(crate) fn service(membership: Arc<dyn Membership>) -> ClusterServiceServer<Cluster> {
+    ClusterServiceServer::new(Cluster { membership }).max_decoding_message_size(MAX_MESSAGE)
 }
 
 pub(crate) struct Cluster {

@@ -26,3 +26,12 @@ impl TryFrom<v1::EventBatch> for EventBatch {
         Self::new(events).in_field("events")
     }
 }
+
+/// Takes the submissions of a request, as many as a batch may have.
+pub(crate) fn submissions_of(request: v1::IngestRequest) -> Result<Vec<v1::Submission>, ConvertError> {
+    match request.events.len() {
+        0 => Err(InvalidBatch::Empty).in_field("events"),
+        size if size > MAX_BATCH => Err(InvalidBatch::TooLarge(size)).in_field("events"),
+        _ => Ok(request.events),
+    }
+}

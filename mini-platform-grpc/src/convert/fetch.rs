@@ -91,23 +91,6 @@ fn events(query: &EventQuery) -> Option<FetchRequest> {
     }
 }
 
-impl TryFrom<FetchRequest> for FetchQuery {
-    type Error = ConvertError;
-
-    fn try_from(request: FetchRequest) -> Result<Self, ConvertError> {
-        match request {
-            FetchRequest::Transactions(request) => request.try_into(),
-            FetchRequest::Operations(request) => request.try_into(),
-            FetchRequest::Interactions(request) => request.try_into(),
-            FetchRequest::Branches(request) => request.try_into(),
-            FetchRequest::Client(request) => request.try_into(),
-            FetchRequest::Event(request) => request.try_into(),
-            FetchRequest::FraudList(request) => request.try_into(),
-            FetchRequest::CheckName(request) => request.try_into(),
-        }
-    }
-}
-
 impl TryFrom<v1::FetchTransactionsRequest> for FetchQuery {
     type Error = ConvertError;
 

@@ -22,6 +22,7 @@ mod screening;
 mod submission;
 mod worker;
 
+pub(crate) use batch::submissions_of;
 pub use error::{ConvertError, Problem};
 pub use fetch::{FetchRequest, WrongAnswer};
 pub use submission::{RejectedSubmission, event_from, result_of};

@@ -708,8 +708,8 @@ pub struct StoredEvent {
 /// Events that travel together.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventBatch {
-    /// 1 to 1024 events, all with different ids. The longest possible batch has less than 1 MiB, so the usual
-    /// limit of 4 MiB for a gRPC message is enough.
+    /// 1 to 1024 events, all with different ids. The longest possible batch has less than 1 MiB, which is
+    /// the most that servers take in one message, unless they are set up otherwise.
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<Event>,
 }
@@ -1107,10 +1107,11 @@ pub mod ingest_service_client {
         /// One bad event is answered `rejection` and does not harm the others. When the dispatcher cannot finish, the call
         /// fails with `UNAVAILABLE`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` (reason in `google.rpc.ErrorInfo`, delay in
         /// `google.rpc.RetryInfo`): nothing is promised, and the same events, with the same ids, may be sent again. `INTERNAL`
-        /// needs an operator; `INVALID_ARGUMENT` is for a request that has no events or too many.
+        /// needs an operator; `INVALID_ARGUMENT` is for a request that has no events or too many, and
+        /// `OUT_OF_RANGE` for a message that is larger than is taken, which is 1 MiB unless the server is set up otherwise.
         ///
-        /// The reasons are those of worker.proto, and `NO_WORKERS` (none is ready), `TIMEOUT` (none finished in time) and
-        /// `DISPATCHER_FAILED`.
+        /// The reasons are those of worker.proto, and `NO_WORKERS` (none is ready), `TIMEOUT` (none finished in time),
+        /// `SHUTTING_DOWN` (the dispatcher is about to stop) and `DISPATCHER_FAILED`.
         pub async fn ingest(
             &mut self,
             request: impl tonic::IntoRequest<super::IngestRequest>,
@@ -1134,7 +1135,8 @@ pub mod ingest_service_client {
         }
         /// Does the same for a stream of requests: one response for each, in order. Several requests are under way at once,
         /// but those that share an id are taken in one after the other. A client that does not read its responses is not
-        /// read from.
+        /// read from, and is cut off after a while (30 s unless the server is set up otherwise). A stream that is silent for as
+        /// long while nothing is under way ends with `UNAVAILABLE` and the reason `IDLE`.
         pub async fn ingest_stream(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -1183,10 +1185,11 @@ pub mod ingest_service_server {
         /// One bad event is answered `rejection` and does not harm the others. When the dispatcher cannot finish, the call
         /// fails with `UNAVAILABLE`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` (reason in `google.rpc.ErrorInfo`, delay in
         /// `google.rpc.RetryInfo`): nothing is promised, and the same events, with the same ids, may be sent again. `INTERNAL`
-        /// needs an operator; `INVALID_ARGUMENT` is for a request that has no events or too many.
+        /// needs an operator; `INVALID_ARGUMENT` is for a request that has no events or too many, and
+        /// `OUT_OF_RANGE` for a message that is larger than is taken, which is 1 MiB unless the server is set up otherwise.
         ///
-        /// The reasons are those of worker.proto, and `NO_WORKERS` (none is ready), `TIMEOUT` (none finished in time) and
-        /// `DISPATCHER_FAILED`.
+        /// The reasons are those of worker.proto, and `NO_WORKERS` (none is ready), `TIMEOUT` (none finished in time),
+        /// `SHUTTING_DOWN` (the dispatcher is about to stop) and `DISPATCHER_FAILED`.
         async fn ingest(
             &self,
             request: tonic::Request<super::IngestRequest>,
@@ -1199,7 +1202,8 @@ pub mod ingest_service_server {
             + 'static;
         /// Does the same for a stream of requests: one response for each, in order. Several requests are under way at once,
         /// but those that share an id are taken in one after the other. A client that does not read its responses is not
-        /// read from.
+        /// read from, and is cut off after a while (30 s unless the server is set up otherwise). A stream that is silent for as
+        /// long while nothing is under way ends with `UNAVAILABLE` and the reason `IDLE`.
         async fn ingest_stream(
             &self,
             request: tonic::Request<tonic::Streaming<super::IngestStreamRequest>>,

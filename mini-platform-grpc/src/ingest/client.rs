@@ -1,15 +1,17 @@
 //! A dispatcher elsewhere, for submitters of many events.
 
+use std::panic::AssertUnwindSafe;
+
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use mini_platform_core::deadline;
 use mini_platform_core::domain::NodeAddress;
 use mini_platform_core::error::{Fault, FaultKind};
 use tonic::Request;
 use tonic::transport::Channel;
 
-use crate::channel::{ChannelSettings, call, channel};
+use crate::channel::{ChannelSettings, call, channel, unreadable};
 use crate::status::status_to_fault;
 use crate::v1;
 use crate::v1::ingest_service_client::IngestServiceClient;
@@ -68,7 +70,9 @@ impl IngestClient {
             request.set_timeout(left);
         }
         let fault = |status| status_to_fault(&status, DISPATCHER, INGEST);
-        let answers = client.ingest_stream(request).await.map_err(fault)?.into_inner();
-        Ok(answers.map(move |answer| answer.map_err(fault)).boxed())
+        let begun = AssertUnwindSafe(client.ingest_stream(request)).catch_unwind().await;
+        let answers = begun.unwrap_or_else(|_| Err(unreadable())).map_err(fault)?.into_inner();
+        let answers = AssertUnwindSafe(answers).catch_unwind();
+        Ok(answers.map(move |answer| answer.unwrap_or_else(|_| Err(unreadable())).map_err(fault)).boxed())
     }
 }

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
-use mini_platform_core::Dispatcher;
-use mini_platform_core::domain::{Event, EventBatch, EventBatchBuilder, EventId, MAX_BATCH, Timestamp};
-use mini_platform_core::error::{DispatchError, Fault, FaultKind};
+use mini_platform_core::domain::{Event, EventBatchBuilder, EventId, Timestamp};
+use mini_platform_core::error::DispatchError;
+use mini_platform_core::{Dispatcher, deadline};
 use tonic::Status;
 use uuid::{NoContext, Uuid};
 
 use super::IngestRules;
 use crate::convert::{ConvertError, event_from, result_of};
+use crate::server::LONGEST;
 use crate::status::{
-    convert_error_to_failure, convert_error_to_status, dispatch_error_to_failure, dispatch_error_to_status,
+    broke_down_failure, convert_error_to_failure, convert_error_to_status, dispatch_error_to_failure,
+    dispatch_error_to_status, dispatcher_broke_down,
 };
 use crate::v1;
 use crate::v1::ingest_stream_response::Failure;
@@ -30,14 +32,7 @@ pub(super) struct Intake {
 pub(super) enum Unfinished {
     Invalid(ConvertError),
     Dispatch(DispatchError),
-}
-
-impl Unfinished {
-    /// A request panicked.
-    pub(super) fn broke_down() -> Self {
-        let fault = Fault::new("dispatcher", "take events in", FaultKind::Internal);
-        Self::Dispatch(DispatchError::Ingest(fault.into()))
-    }
+    Panicked,
 }
 
 impl From<&Unfinished> for Status {
@@ -45,6 +40,7 @@ impl From<&Unfinished> for Status {
         match unfinished {
             Unfinished::Invalid(error) => convert_error_to_status(error),
             Unfinished::Dispatch(error) => dispatch_error_to_status(error),
+            Unfinished::Panicked => dispatcher_broke_down(),
         }
     }
 }
@@ -54,6 +50,7 @@ impl From<&Unfinished> for Failure {
         match unfinished {
             Unfinished::Invalid(error) => convert_error_to_failure(error),
             Unfinished::Dispatch(error) => dispatch_error_to_failure(error),
+            Unfinished::Panicked => broke_down_failure(),
         }
     }
 }
@@ -64,9 +61,11 @@ impl Intake {
     }
 
     /// Takes submissions in. What is wrong is answered and harms nothing else; what has the id of one before it is
-    /// taken in after that one, so that it finds what became of it.
-    pub(super) async fn take_in(&self, request: v1::IngestRequest) -> Result<v1::IngestResponse, Unfinished> {
-        let submissions = counted(request).map_err(Unfinished::Invalid)?;
+    /// taken in after that one, so that it finds what became of it. All of them have as much time as one call.
+    pub(super) async fn take_in(
+        &self,
+        submissions: Vec<v1::Submission>,
+    ) -> Result<v1::IngestResponse, Unfinished> {
         let received_at = self.rules.clock.now();
         let mut results = Results::new(submissions.len());
         let mut rounds = Rounds::default();
@@ -77,14 +76,22 @@ impl Intake {
                 Err(rejected) => results.set(place, rejected.into()),
             }
         }
+        deadline::within(LONGEST, self.dispatch(rounds, &mut results))
+            .await
+            .unwrap_or(Err(DispatchError::Timeout(LONGEST)))
+            .map_err(Unfinished::Dispatch)?;
+        Ok(v1::IngestResponse { results: results.0 })
+    }
+
+    async fn dispatch(&self, rounds: Rounds, results: &mut Results) -> Result<(), DispatchError> {
         for Round { batch, places } in rounds.0 {
             let Some(batch) = batch.build() else { continue };
-            let outcomes = self.dispatcher.ingest(&batch).await.map_err(Unfinished::Dispatch)?;
+            let outcomes = self.dispatcher.ingest(&batch).await?;
             for ((place, event), outcome) in places.into_iter().zip(batch.events()).zip(&outcomes) {
                 results.set(place, result_of(event.id(), outcome));
             }
         }
-        Ok(v1::IngestResponse { results: results.0 })
+        Ok(())
     }
 }
 
@@ -138,16 +145,6 @@ fn push(rounds: &mut Vec<Round>, round: usize, place: usize, event: Event) -> Re
     Ok(())
 }
 
-/// Refuses what is no batch in number. As a batch is: one table has the limits and their texts.
-fn counted(request: v1::IngestRequest) -> Result<Vec<v1::Submission>, ConvertError> {
-    let count = request.events.len();
-    if (1..=MAX_BATCH).contains(&count) {
-        return Ok(request.events);
-    }
-    let events = vec![v1::Event::default(); count.min(MAX_BATCH + 1)];
-    EventBatch::try_from(v1::EventBatch { events }).map(|_| request.events)
-}
-
 /// Makes the id of an event that was received at a time: a UUIDv7, so that ids order by time of receipt.
 fn new_id(received_at: Timestamp) -> Option<EventId> {
     let micros = received_at.as_micros().max(0);
@@ -155,4 +152,27 @@ fn new_id(received_at: Timestamp) -> Option<EventId> {
     let nanos = u32::try_from(micros % MICROS_PER_SECOND).ok()?.saturating_mul(1_000);
     let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos));
     EventId::new(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mini_platform_core::domain::WorkerId;
+    use mini_platform_core::testkit::transfer;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::ingest::tests::{Slow, intake};
+
+    #[tokio::test(start_paused = true)]
+    async fn many_events_with_one_id_have_no_more_time_than_one_call() {
+        let worker = Slow::new(Duration::from_secs(1)).await;
+        let intake = intake([(WorkerId::new("w-1").unwrap(), worker as _)]);
+        let same = vec![v1::Submission::from(&transfer("same", "ann", "bob", 1)); 1024];
+        let start = Instant::now();
+        let unfinished = intake.take_in(same).await.unwrap_err();
+        assert_eq!(start.elapsed(), LONGEST);
+        assert!(matches!(unfinished, Unfinished::Dispatch(DispatchError::Timeout(_))), "{unfinished:?}");
+    }
 }

@@ -3,6 +3,8 @@
 mod client;
 mod intake;
 mod server;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 pub use client::IngestClient;

@@ -32,8 +32,8 @@ impl Turns {
     }
 
     /// Gives the next request its place.
-    pub(super) fn next(&mut self, request: &v1::IngestRequest) -> Turn {
-        let ids = Ids::of(request, &self.hasher);
+    pub(super) fn next(&mut self, submissions: &[v1::Submission]) -> Turn {
+        let ids = Ids::of(submissions, &self.hasher);
         let earlier = self.latest.iter().filter(|(earlier, _)| earlier.share_any(&ids));
         let after = earlier.map(|(_, over)| over.clone()).collect();
         if self.latest.len() == self.most {
@@ -59,8 +59,8 @@ impl Turn {
 struct Ids(Vec<u64>);
 
 impl Ids {
-    fn of(request: &v1::IngestRequest, hasher: &RandomState) -> Self {
-        let given = request.events.iter().filter(|submission| !submission.id.is_empty());
+    fn of(submissions: &[v1::Submission], hasher: &RandomState) -> Self {
+        let given = submissions.iter().filter(|submission| !submission.id.is_empty());
         let mut ids: Vec<u64> = given.map(|submission| hasher.hash_one(&submission.id)).collect();
         ids.sort_unstable();
         Self(ids)

@@ -33,17 +33,44 @@ impl Limit {
     }
 }
 
+/// A request may be under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct Admission {
+    _permit: OwnedSemaphorePermit,
+    /// The one of its connection.
+    _own: Option<OwnedSemaphorePermit>,
+}
+
 /// Tells how much goes on in a server, at any time.
 #[derive(Debug, Clone)]
 pub struct ServerActivity {
     /// One task for each connection.
     pub(super) connections: TaskTracker,
-    pub(super) requests: Limit,
-    /// Requests about the server and the cluster, which others must not keep out.
-    pub(super) control: Limit,
+    requests: Limit,
+    /// Requests about the server and the cluster. They are only counted: each connection has a limit of its own.
+    control: Limit,
 }
 
 impl ServerActivity {
+    pub(super) fn new(max_in_flight: usize) -> Self {
+        Self {
+            connections: TaskTracker::new(),
+            requests: Limit::new(max_in_flight),
+            control: Limit::new(Semaphore::MAX_PERMITS),
+        }
+    }
+
+    /// Admits work, if there is room.
+    pub(super) fn admit_work(&self) -> Option<Admission> {
+        Some(Admission { _permit: self.requests.enter()?, _own: None })
+    }
+
+    /// Admits what is no work, if there is room on its connection.
+    pub(super) fn admit_control(&self, own: &Limit) -> Option<Admission> {
+        let own = own.enter()?;
+        Some(Admission { _permit: self.control.enter()?, _own: Some(own) })
+    }
+
     /// Returns how many connections there are.
     #[must_use]
     pub fn connections(&self) -> usize {

@@ -46,7 +46,8 @@ impl Protocol {
     /// Serves one connection until it ends, or until the server stops and what is under way is answered.
     pub(super) async fn serve(self, stream: TcpStream, gate: Gate, stopping: CancellationToken) {
         let (socket, greeting) = Socket::new(stream);
-        let service = TowerToHyperService::new(gate);
+        let cut = CancellationToken::new();
+        let service = TowerToHyperService::new(gate.of_connection(cut.clone()));
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(socket), service));
         let mut handshake = pin!(tokio::time::sleep(self.handshake_timeout));
         let (mut accepting, mut greeted) = (true, false);
@@ -58,6 +59,7 @@ impl Protocol {
                     }
                     return;
                 }
+                () = cut.cancelled() => return,
                 () = stopping.cancelled(), if accepting => {
                     if !greeting.is_complete() {
                         return;

@@ -32,13 +32,10 @@ impl Health {
         self.services.push(service);
     }
 
-    /// Tells everybody that nothing is served any more, and ends their watching.
-    pub(super) async fn stop(&mut self) {
+    /// Tells everybody that nothing is served any more.
+    pub(super) async fn stop(&self) {
         for service in &self.services {
             self.reporter.set_service_status(service, ServingStatus::NotServing).await;
-        }
-        for service in &self.services {
-            self.reporter.clear_service_status(service).await;
         }
     }
 }

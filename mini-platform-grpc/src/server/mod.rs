@@ -1,9 +1,12 @@
 //! Listening, accepting, and stopping without losing what was accepted.
 
 mod activity;
+mod answer;
+mod call;
 mod connection;
 mod gate;
 mod health;
+mod question;
 mod services;
 mod settings;
 mod socket;
@@ -17,10 +20,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use activity::ServerActivity;
-pub(crate) use gate::Admission;
+pub(crate) use call::LONGEST;
 pub use services::Services;
 pub use settings::ServerSettings;
 
@@ -61,20 +63,15 @@ impl GrpcServer {
     pub async fn bind(settings: ServerSettings, services: Services) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
         let local_addr = listener.local_addr()?;
-        let activity = ServerActivity {
-            connections: TaskTracker::new(),
-            requests: Limit::new(settings.max_in_flight),
-            control: Limit::new(settings.max_in_flight),
-        };
+        let activity = ServerActivity::new(settings.max_in_flight);
         let stopping = CancellationToken::new();
-        let (routes, health) =
-            services.routes(settings.max_message, &stopping).await.map_err(io::Error::other)?;
+        let (routes, health) = services.routes(&settings, &stopping).await.map_err(io::Error::other)?;
         Ok(Self {
             listener,
             local_addr,
             shutdown_grace: settings.shutdown_grace,
             protocol: Protocol::new(&settings),
-            gate: Gate::new(routes, activity.clone()),
+            gate: Gate::new(routes, activity.clone(), settings.idle_timeout, stopping.clone()),
             room: Limit::new(settings.max_connections),
             activity,
             health,
@@ -100,7 +97,7 @@ impl GrpcServer {
     /// elsewhere. Streams of events end after the requests that were read by then.
     ///
     /// Dropping the future cuts all connections.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         let cut = CancellationToken::new();
         let _cut_when_dropped = cut.clone().drop_guard();
         loop {

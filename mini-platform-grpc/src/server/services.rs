@@ -10,6 +10,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic_reflection::server::Builder as Reflection;
 
 use super::health::Health;
+use super::settings::ServerSettings;
 use crate::generated::DESCRIPTORS;
 use crate::ingest::{self, IngestRules};
 use crate::worker::{self, Identity};
@@ -17,6 +18,9 @@ use crate::{cluster, v1};
 
 /// The name of the service that lists the services.
 const REFLECTION: &str = tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME;
+
+/// The longest question to it, in bytes: a few names.
+const MAX_REFLECTION: usize = 16 << 10;
 
 /// What a server serves, besides health and reflection.
 #[derive(Clone, Default)]
@@ -67,7 +71,7 @@ impl Services {
     /// Makes what answers the requests. Streams end when `stopping` is cancelled.
     pub(super) async fn routes(
         self,
-        max_message: usize,
+        settings: &ServerSettings,
         stopping: &CancellationToken,
     ) -> Result<(Routes, Health), tonic_reflection::server::Error> {
         let (mut health, health_service) = Health::new();
@@ -79,21 +83,21 @@ impl Services {
             .with_service_name(REFLECTION);
         routes.add_service(health_service);
         if let Some((node, identity)) = self.worker {
-            routes.add_service(worker::service(node, identity, max_message));
+            routes.add_service(worker::service(node, identity, settings.max_message));
             reflection = reflection.with_service_name(v1::worker_service_server::SERVICE_NAME);
             health.add(v1::worker_service_server::SERVICE_NAME).await;
         }
         if let Some(membership) = self.cluster {
-            routes.add_service(cluster::service(membership, max_message));
+            routes.add_service(cluster::service(membership));
             reflection = reflection.with_service_name(v1::cluster_service_server::SERVICE_NAME);
             health.add(v1::cluster_service_server::SERVICE_NAME).await;
         }
         if let Some((dispatcher, rules)) = self.ingest {
-            routes.add_service(ingest::service(dispatcher, rules, stopping.clone(), max_message));
+            routes.add_service(ingest::service(dispatcher, rules, settings, stopping.clone()));
             reflection = reflection.with_service_name(v1::ingest_service_server::SERVICE_NAME);
             health.add(v1::ingest_service_server::SERVICE_NAME).await;
         }
-        routes.add_service(reflection.build_v1()?);
+        routes.add_service(reflection.build_v1()?.max_decoding_message_size(MAX_REFLECTION));
         Ok((routes.routes().prepare(), health))
     }
 }

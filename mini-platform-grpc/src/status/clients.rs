@@ -38,10 +38,7 @@ fn dispatch_row(error: &DispatchError) -> (Row, &'static str) {
             Row::new(Reason::ShuttingDown, FaultKind::Unavailable),
             "the service is shutting down; send it again with the same ids in a moment",
         ),
-        other => (
-            Row::of_class(Reason::DispatcherFailed, other.retry()),
-            "something went wrong here; the log of the service says what",
-        ),
+        other => (Row::of_class(Reason::DispatcherFailed, other.retry()), BROKE_DOWN),
     }
 }
 
@@ -73,12 +70,46 @@ pub(crate) fn dispatch_error_to_status(error: &DispatchError) -> Status {
 /// The same as [`dispatch_error_to_status`], for one request of a stream that goes on.
 pub(crate) fn dispatch_error_to_failure(error: &DispatchError) -> Failure {
     let (row, detail) = dispatch_row(error);
+    failure(Row { retry_after: client_pause(error.retry()), ..row }, detail)
+}
+
+fn failure(row: Row, detail: &str) -> Failure {
     Failure {
         reason: row.reason.as_str().to_owned(),
         detail: detail.to_owned(),
-        retry_after_millis: client_pause(error.retry())
+        retry_after_millis: row
+            .retry_after
             .map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX).max(1)),
     }
+}
+
+/// Answers that the code of a dispatcher panicked.
+pub(crate) fn dispatcher_broke_down() -> Status {
+    Row::new(Reason::DispatcherFailed, FaultKind::Internal).into_status(BROKE_DOWN)
+}
+
+/// The same as [`dispatcher_broke_down`], for one request of a stream that goes on.
+pub(crate) fn broke_down_failure() -> Failure {
+    failure(Row::new(Reason::DispatcherFailed, FaultKind::Internal), BROKE_DOWN)
+}
+
+const BROKE_DOWN: &str = "something went wrong here; the log of the service says what";
+
+/// Answers that the program is about to stop. Nothing was done.
+pub(crate) fn shutting_down() -> Status {
+    dispatch_error_to_status(&DispatchError::ShuttingDown)
+}
+
+/// Answers that the time of a call is up. It may have been done.
+pub(crate) fn time_is_up_for_client() -> Status {
+    Row { retry_after: Some(DEFAULT_RETRY_AFTER), ..Row::new(Reason::Timeout, FaultKind::Timeout) }
+        .into_status(super::TIME_IS_UP)
+}
+
+/// Ends a stream whose client says nothing. All that was answered holds.
+pub(crate) fn idle() -> Status {
+    Row { retry_after: Some(DEFAULT_RETRY_AFTER), ..Row::new(Reason::Idle, FaultKind::Unavailable) }
+        .into_status("the stream was silent for too long; begin another when there is something to send")
 }
 
 /// The same as [`super::convert_error_to_status`], for one request of a stream that goes on.

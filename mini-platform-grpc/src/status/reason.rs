@@ -25,12 +25,14 @@ pub(super) enum Reason {
     ShuttingDown,
     /// There is no worker to send it to.
     NoWorkers,
-    /// No worker finished in time.
+    /// The time was up before it was finished.
     Timeout,
+    /// A stream was silent for too long.
+    Idle,
 }
 
 impl Reason {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::InvalidMessage,
         Self::NoFraudList,
         Self::ScreeningFailed,
@@ -43,6 +45,7 @@ impl Reason {
         Self::ShuttingDown,
         Self::NoWorkers,
         Self::Timeout,
+        Self::Idle,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -59,6 +62,7 @@ impl Reason {
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::NoWorkers => "NO_WORKERS",
             Self::Timeout => "TIMEOUT",
+            Self::Idle => "IDLE",
         }
     }
 

@@ -165,7 +165,36 @@ fn a_worker_that_is_full_or_about_to_stop_says_so() {
     let status = sent(&shutting_down());
     assert_eq!((status.code(), reason_of(&status).as_str()), (Code::Unavailable, "SHUTTING_DOWN"));
     let arrived = status_to_ingest_error(&status);
-    assert_eq!((arrived.retry(), arrived.is_unreachable()), (Retry::Backoff, true));
+    assert_eq!((arrived.retry(), arrived.is_unreachable()), (Retry::After(Duration::from_secs(1)), true));
+}
+
+#[test]
+fn the_end_of_the_time_and_a_silent_stream_have_their_reasons() {
+    let second = Some(Duration::from_secs(1));
+    for (status, code, reason, pause) in [
+        (time_is_up(), Code::DeadlineExceeded, "TIMEOUT", None),
+        (time_is_up_for_client(), Code::DeadlineExceeded, "TIMEOUT", second),
+        (idle(), Code::Unavailable, "IDLE", second),
+    ] {
+        let status = sent(&status);
+        assert_eq!((status.code(), reason_of(&status).as_str()), (code, reason));
+        assert_eq!(status.get_details_retry_info().and_then(|info| info.retry_delay), pause, "{reason}");
+    }
+    assert_eq!(ingest_kind(&status_to_ingest_error(&time_is_up())), FaultKind::Timeout);
+}
+
+#[test]
+fn who_broke_down_is_said() {
+    for (status, reason) in
+        [(worker_broke_down(), "WORKER_FAILED"), (dispatcher_broke_down(), "DISPATCHER_FAILED")]
+    {
+        assert_eq!((status.code(), reason_of(&status).as_str()), (Code::Internal, reason));
+        assert!(status.get_details_retry_info().is_none(), "to send it again cannot help");
+    }
+    let failure = broke_down_failure();
+    assert_eq!((failure.reason.as_str(), failure.retry_after_millis), ("DISPATCHER_FAILED", None));
+    let status = wrong_answer(&WrongAnswer);
+    assert_eq!((status.code(), reason_of(&status).as_str()), (Code::DataLoss, "WORKER_FAILED"));
 }
 
 #[test]

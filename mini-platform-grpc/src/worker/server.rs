@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::Identity;
 use crate::convert::{ConvertError, WrongAnswer};
-use crate::status::{convert_error_to_status, fetch_error_to_status, ingest_error_to_status};
+use crate::status::{convert_error_to_status, fetch_error_to_status, ingest_error_to_status, wrong_answer};
 use crate::v1;
 use crate::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 
@@ -43,7 +43,7 @@ impl Worker {
         let query =
             FetchQuery::try_from(request.into_inner()).map_err(|error| convert_error_to_status(&error))?;
         let answer = self.node.fetch(&query).await.map_err(|error| fetch_error_to_status(&error))?;
-        let answer = A::try_from(&answer).map_err(|error| Status::data_loss(error.to_string()))?;
+        let answer = A::try_from(&answer).map_err(|error| wrong_answer(&error))?;
         Ok(Response::new(answer))
     }
 }

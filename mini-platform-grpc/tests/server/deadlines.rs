@@ -61,6 +61,7 @@ async fn work_is_dropped_when_its_time_is_up_though_the_caller_still_waits() {
 
     let refused = soon(lax.ingest(request)).await.unwrap_err();
     assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
+    assert!(!refused.details().is_empty(), "it says why");
     assert_eq!((node.entered(), node.left()), (1, 1), "the work was begun, and dropped");
     server.is_idle().await;
 }

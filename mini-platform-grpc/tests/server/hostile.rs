@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mini_platform_core::Worker;
-use mini_platform_core::domain::{EventBatch, IngestOutcome};
+use mini_platform_core::domain::{Epoch, EventBatch, IngestOutcome, WorkerId};
 use mini_platform_core::error::{FetchError, IngestError, Retry};
-use mini_platform_core::port::{FetchAnswer, FetchQuery, WorkerNode};
+use mini_platform_core::port::{FetchAnswer, FetchQuery, HeartbeatAnswer, Membership, WorkerNode};
+use mini_platform_core::testkit;
+use mini_platform_grpc::{ChannelSettings, ClusterClient, Services, v1};
+use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{AT_ONCE, HeldWorker, PATIENCE, TestServer, batch, eventually, settings, soon, worker};
+use crate::support::{
+    AT_ONCE, HeldWorker, PATIENCE, TestServer, Welcoming, batch, eventually, identity, settings, soon, worker,
+};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -36,13 +41,18 @@ fn greeting() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// Makes the head of a call.
+/// Makes the head of a call to a worker.
 fn head_of_call(timeout: &str) -> Vec<u8> {
+    head_of("/mini_platform.v1.WorkerService/Ingest", 1, timeout)
+}
+
+/// Makes the head of any call.
+fn head_of(path: &str, stream: u32, timeout: &str) -> Vec<u8> {
     let fields = [
         (":method", "POST"),
         (":scheme", "http"),
         (":authority", "localhost"),
-        (":path", "/mini_platform.v1.WorkerService/Ingest"),
+        (":path", path),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
         ("grpc-timeout", timeout),
@@ -56,7 +66,7 @@ fn head_of_call(timeout: &str) -> Vec<u8> {
             block.extend(text.as_bytes());
         }
     }
-    frame(HEADERS, END_HEADERS, 1, &block)
+    frame(HEADERS, END_HEADERS, stream, &block)
 }
 
 async fn send(server: &TestServer, bytes: &[u8]) -> TcpStream {
@@ -190,6 +200,111 @@ async fn a_message_that_is_no_message_is_refused() {
     still_serves(&server).await;
 }
 
+/// Heads of so many calls whose messages never come.
+fn heads(path: &str, count: u32) -> Vec<u8> {
+    (0..count).flat_map(|n| head_of(path, 2 * n + 1, "1H")).collect()
+}
+
+#[tokio::test]
+async fn who_holds_all_calls_of_its_connection_keeps_nobody_else_from_the_cluster() {
+    let services = Services::new().with_worker(worker().await, identity()).with_cluster(Arc::new(Welcoming));
+    let server = TestServer::start(settings().with_max_in_flight(80), services).await;
+    let peer = send(&server, &[greeting(), heads("/grpc.health.v1.Health/Check", 200)].concat()).await;
+    eventually("all that may be are under way", || server.activity.in_flight() == 64).await;
+    let member = ClusterClient::new(&server.address(), &ChannelSettings::default());
+    for _ in 0..3 {
+        soon(server.client().identify()).await.unwrap();
+        let id = WorkerId::new("w-1").unwrap();
+        assert_eq!(soon(member.heartbeat(&id, Epoch(1))).await.unwrap(), HeartbeatAnswer::Renewed);
+    }
+    assert!(server.activity.in_flight() >= 64, "{}", server.activity.in_flight());
+
+    // They do not stay, though their caller gives them an hour.
+    let start = Instant::now();
+    server.is_idle().await;
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    drop(peer);
+}
+
+/// Answers what a peer must answer who is to be taken for alive, and takes nothing of any answer.
+async fn pretends_to_live(mut peer: TcpStream) {
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+    let mut head = [0; 9];
+    while peer.read_exact(&mut head).await.is_ok() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        if peer.read_exact(&mut payload).await.is_err() {
+            return;
+        }
+        if head[3] == PING && head[4] & ACK == 0 {
+            let _ = peer.write_all(&frame(PING, ACK, 0, &payload)).await;
+        }
+    }
+}
+
+/// The start of a conversation with somebody who takes nothing of any answer.
+fn greeting_without_window() -> Vec<u8> {
+    greeting_with_window(0)
+}
+
+/// The same with somebody who takes so many bytes.
+fn greeting_with_window(bytes: u8) -> Vec<u8> {
+    const INITIAL_WINDOW_SIZE: u8 = 4;
+    [PREFACE, &frame(SETTINGS, 0, 0, &[0, INITIAL_WINDOW_SIZE, 0, 0, 0, bytes])].concat()
+}
+
+fn identify(timeout: &str) -> Vec<u8> {
+    let head = head_of("/mini_platform.v1.WorkerService/Identify", 1, timeout);
+    [head, frame(DATA, 1, 1, &[0, 0, 0, 0, 0])].concat()
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_under_way_and_is_cut_off_after_a_while() {
+    let limits = settings().with_idle_timeout(Duration::from_secs(3));
+    let limits = limits.with_keepalive_interval(Duration::from_millis(100));
+    let server = TestServer::of(worker().await, limits).await;
+    let peer = send(&server, &[greeting_without_window(), identify("1H")].concat()).await;
+    eventually("it is answered", || server.activity.in_flight() == 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.activity.in_flight(), 1, "the answer is kept, and counts");
+    soon(pretends_to_live(peer)).await;
+    server.is_deserted().await;
+    still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_large_answer_of_which_one_byte_is_taken_is_under_way_and_is_cut_off_after_a_while() {
+    let limits = settings().with_idle_timeout(Duration::from_secs(3));
+    let server = TestServer::of(worker().await, limits).await;
+    let batch = testkit::batch((0..1024).map(|n| testkit::transfer(&format!("e{n}"), "ann", "bob", 1)));
+    let message = v1::WorkerServiceIngestRequest::from(&batch).encode_to_vec();
+    let mut sent = vec![0];
+    sent.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    sent.extend(message);
+    let mut call = [greeting_with_window(1), head_of_call("1H")].concat();
+    sent.chunks(16_000).for_each(|part| call.extend(frame(DATA, 0, 1, part)));
+    call.extend(frame(DATA, 1, 1, &[]));
+    let peer = send(&server, &call).await;
+    eventually("it is asked", || server.activity.in_flight() == 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(server.activity.in_flight(), 1, "the answer is kept, and counts");
+    soon(pretends_to_live(peer)).await;
+    server.is_deserted().await;
+    still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_cut_off_soon_after_its_deadline() {
+    let server = TestServer::of(worker().await, settings()).await;
+    let start = Instant::now();
+    let peer = send(&server, &[greeting_without_window(), identify("300m")].concat()).await;
+    eventually("it is answered", || server.activity.in_flight() == 1).await;
+    soon(pretends_to_live(peer)).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    server.is_deserted().await;
+}
+
 /// A generator of numbers that needs nothing: splitmix64.
 struct Random(u64);
 
@@ -248,6 +363,9 @@ async fn a_panic_harms_no_other_request() {
     let error = soon(client.ingest(&batch("panic"))).await.unwrap_err();
     assert!(!error.is_unreachable(), "it answers, and is no less there than before: {error:?}");
     assert_eq!(error.retry(), Retry::Never, "another would fare no better");
+    let IngestError::Fault(fault) = error else { panic!("{error:?}") };
+    let said = std::error::Error::source(&fault).unwrap().to_string();
+    assert!(said.starts_with("worker failed"), "who failed is said: {said}");
     client.ingest(&batch("good")).await.unwrap();
     assert_eq!(server.activity.connections(), 1, "the connection is the same");
     server.is_idle().await;

@@ -15,12 +15,14 @@ use mini_platform_grpc::v1::ingest_stream_response::Answer;
 use mini_platform_grpc::v1::submission::Details;
 use mini_platform_grpc::v1::submission_result::Answer as Result_;
 use mini_platform_grpc::v1::{IngestStreamResponse, Submission, SubmissionResult};
-use mini_platform_grpc::{ChannelSettings, IngestClient, IngestRules, Services};
+use mini_platform_grpc::{ChannelSettings, IngestClient, IngestRules, ServerSettings, Services};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::support::{AT_ONCE, FRAUDSTER, HeldWorker, TestServer, eventually, settings, soon, worker};
+use crate::support::{
+    AT_ONCE, FRAUDSTER, HeldWorker, TestServer, eventually, longest_event, settings, soon, worker,
+};
 
 const RECEIVED_AT: i64 = 1_700_000_000_000_000;
 
@@ -38,8 +40,16 @@ async fn serve(dispatcher: Dispatcher) -> (TestServer, IngestClient) {
 }
 
 async fn serve_by(clock: Arc<dyn Clock>, dispatcher: Dispatcher) -> (TestServer, IngestClient) {
+    serve_with(settings(), clock, dispatcher).await
+}
+
+async fn serve_with(
+    settings: ServerSettings,
+    clock: Arc<dyn Clock>,
+    dispatcher: Dispatcher,
+) -> (TestServer, IngestClient) {
     let rules = IngestRules { default_currency: "CZK".parse().unwrap(), clock };
-    let server = TestServer::start(settings(), Services::new().with_ingest(dispatcher, rules)).await;
+    let server = TestServer::start(settings, Services::new().with_ingest(dispatcher, rules)).await;
     let client = IngestClient::new(&server.address(), &ChannelSettings::default());
     (server, client)
 }
@@ -163,6 +173,15 @@ async fn no_events_and_too_many_are_refused() {
     }
     let most = (0..1024).map(|n| submission(&format!("e{n}"), "bob")).collect();
     assert_eq!(client.ingest(most).await.unwrap().len(), 1024);
+}
+
+#[tokio::test]
+async fn the_longest_request_is_taken() {
+    let (_server, client) = serve_worker(worker().await).await;
+    let most: Vec<Submission> = (0..1024).map(|n| (&longest_event(n)).into()).collect();
+    assert_eq!(client.ingest(most.clone()).await.unwrap().len(), 1024, "unary");
+    let mut answers = client.stream(stream::iter([most])).await.unwrap();
+    assert_eq!(response(soon(answers.next()).await.unwrap().unwrap()).len(), 1024, "stream");
 }
 
 #[tokio::test]
@@ -339,4 +358,74 @@ async fn a_stream_ends_with_its_deadline() {
     assert!(soon(answers.next()).await.is_none());
     server.is_idle().await;
     eventually("the work is dropped", || node.left() == node.entered()).await;
+}
+
+/// Streams may be silent for a second.
+async fn serve_impatiently(node: Arc<dyn WorkerNode>) -> (TestServer, IngestClient) {
+    let limits = settings().with_idle_timeout(Duration::from_secs(1));
+    serve_with(limits, Arc::new(CountingClock::default()), dispatcher([node])).await
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_ends_and_says_why() {
+    let (server, client) = serve_impatiently(worker().await).await;
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let mut answers = client.stream(UnboundedReceiverStream::new(receiver)).await.unwrap();
+    sender.send(vec![submission("e1", "bob")]).unwrap();
+    assert_eq!(response(soon(answers.next()).await.unwrap().unwrap()).len(), 1);
+    let fault = soon(answers.next()).await.unwrap().unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Unavailable, "{fault:?}");
+    assert!(matches!(fault.retry(), Retry::After(_)), "{fault:?}");
+    assert!(soon(answers.next()).await.is_none());
+    server.is_idle().await;
+    assert_eq!(server.activity.connections(), 1, "other calls of the connection go on");
+}
+
+#[tokio::test]
+async fn a_stream_that_waits_for_its_answer_may_be_silent() {
+    let node = HeldWorker::new().await;
+    let (_server, client) = serve_impatiently(node.clone()).await;
+    let (sender, mut answers) = open(&client).await;
+    sender.send(vec![submission("e1", "bob")]).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    node.release.add_permits(2);
+    assert_eq!(all_said(&response(soon(answers.next()).await.unwrap())), ["e1: Stored"]);
+    sender.send(vec![submission("e2", "bob")]).unwrap();
+    assert_eq!(all_said(&response(soon(answers.next()).await.unwrap())), ["e2: Stored"]);
+}
+
+#[tokio::test]
+async fn who_does_not_read_the_answers_of_a_stream_is_cut_off() {
+    let (server, client) = serve_impatiently(worker().await).await;
+    let requests = stream::iter(0..100).map(|n| {
+        (0..1024).map(|m| Submission { id: format!("e{n}-{m}"), ..Submission::default() }).collect()
+    });
+    let mut answers = client.stream(requests).await.unwrap();
+    server.is_deserted().await;
+    let mut ended = false;
+    while let Some(answer) = soon(answers.next()).await {
+        ended |= answer.is_err();
+    }
+    assert!(ended, "the client learns of it");
+}
+
+/// A clock with a bug.
+#[derive(Debug)]
+struct PanickingClock;
+
+impl Clock for PanickingClock {
+    fn now(&self) -> Timestamp {
+        panic!("as expected by the test")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_dispatcher_is_its_failure() {
+    let (_server, client) = serve_by(Arc::new(PanickingClock), dispatcher([])).await;
+    let (sender, mut answers) = open(&client).await;
+    sender.send(vec![submission("e1", "bob")]).unwrap();
+    let Some(Answer::Failure(failure)) = soon(answers.next()).await.unwrap().answer else {
+        panic!("it fails")
+    };
+    assert_eq!((failure.reason.as_str(), failure.retry_after_millis), ("DISPATCHER_FAILED", None));
 }

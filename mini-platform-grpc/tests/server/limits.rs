@@ -1,5 +1,6 @@
 //! What is too much is refused, and harms nobody else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -7,15 +8,21 @@ use mini_platform_core::domain::ClientId;
 use mini_platform_core::error::{FaultKind, IngestError, Retry};
 use mini_platform_core::port::{FetchQuery, WorkerNode};
 use mini_platform_core::testkit::{self, client, transfer};
+use mini_platform_grpc::v1::cluster_service_client::ClusterServiceClient;
 use mini_platform_grpc::v1::worker_service_client::WorkerServiceClient;
 use mini_platform_grpc::v1::{FetchFraudListRequest, IdentifyRequest};
-use mini_platform_grpc::{ChannelSettings, RemoteWorker};
+use mini_platform_grpc::{ChannelSettings, RemoteWorker, Services, v1};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tonic::transport::Channel;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
-use crate::support::{AT_ONCE, HeldWorker, TestServer, batch, eventually, settings, soon, worker};
+use crate::support::{
+    AT_ONCE, HeldWorker, TestServer, Welcoming, batch, eventually, longest_event, settings, soon, worker,
+};
 
 fn fault_kind(error: &IngestError) -> FaultKind {
     let IngestError::Fault(fault) = error else { panic!("{error:?}") };
@@ -30,6 +37,42 @@ async fn a_message_that_is_too_large_for_the_server_is_refused() {
     let error = soon(client.ingest(&many)).await.unwrap_err();
     assert_eq!((fault_kind(&error), error.retry()), (FaultKind::Internal, Retry::Never), "{error:?}");
     client.ingest(&batch("small")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_longest_batch_is_taken_and_a_message_beyond_it_is_not() {
+    let server = TestServer::of(worker().await, settings()).await;
+    let most = testkit::batch((0..1024).map(longest_event));
+    assert_eq!(soon(server.client().ingest(&most)).await.unwrap().len(), 1024);
+
+    let mut client = WorkerServiceClient::new(channel(&server));
+    let events = vec![v1::Event::default(); 600_000];
+    let request = v1::WorkerServiceIngestRequest { batch: Some(v1::EventBatch { events }) };
+    let refused = soon(client.ingest(request)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused}");
+}
+
+#[tokio::test]
+async fn questions_that_are_short_may_not_be_long() {
+    let server = TestServer::start(settings(), Services::new().with_cluster(Arc::new(Welcoming))).await;
+    let long = "x".repeat(17 << 10);
+    let mut cluster = ClusterServiceClient::new(channel(&server));
+    let request = v1::JoinRequest { token: long.clone(), ..v1::JoinRequest::default() };
+    let refused = soon(cluster.join(request)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused}");
+
+    let mut reflection = ServerReflectionClient::new(channel(&server));
+    let question = ServerReflectionRequest {
+        host: long,
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = soon(reflection.server_reflection_info(stream::iter([question]))).await.unwrap();
+    let answer = soon(answers.into_inner().next()).await;
+    assert!(!matches!(answer, Some(Ok(_))), "{answer:?}");
+}
+
+fn channel(server: &TestServer) -> Channel {
+    Channel::from_shared(format!("http://{}", server.addr)).unwrap().connect_lazy()
 }
 
 #[tokio::test]

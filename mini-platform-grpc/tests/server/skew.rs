@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
+use futures_util::StreamExt;
 use http::uri::PathAndQuery;
 use mini_platform_core::domain::{NodeAddress, Outcome, ProtocolVersion};
 use mini_platform_core::error::{FaultKind, IngestError, Retry};
 use mini_platform_core::port::{WorkerDialer, WorkerNode};
 use mini_platform_core::testkit;
-use mini_platform_grpc::{ChannelSettings, GrpcDialer, RemoteWorker, v1};
+use mini_platform_grpc::{ChannelSettings, GrpcDialer, IngestClient, RemoteWorker, v1};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
@@ -198,6 +199,72 @@ async fn a_status_that_cannot_be_decoded_is_an_error_and_no_panic() {
     let error = soon(RemoteWorker::new(&address, &ChannelSettings::default()).ingest(&batch("e1"))).await;
     let Err(IngestError::Fault(fault)) = error else { panic!("{error:?}") };
     assert_eq!(fault.kind(), FaultKind::Corrupt);
+}
+
+/// A dispatcher with the same bug: at once, or after its first answer.
+#[derive(Clone)]
+struct BabblingDispatcher {
+    answers: bool,
+}
+
+impl NamedService for BabblingDispatcher {
+    const NAME: &'static str = "mini_platform.v1.IngestService";
+}
+
+impl Service<http::Request<Body>> for BabblingDispatcher {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if !self.answers {
+            return Babbler.call(request);
+        }
+        let answer = http::Response::builder().header("content-type", "application/grpc");
+        ready(Ok(answer.body(Body::new(Babble { answered: false })).unwrap()))
+    }
+}
+
+/// An empty answer, and a status that cannot be decoded.
+struct Babble {
+    answered: bool,
+}
+
+impl http_body::Body for Babble {
+    type Data = tonic::codegen::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Infallible>>> {
+        if !std::mem::replace(&mut self.answered, true) {
+            return Poll::Ready(Some(Ok(http_body::Frame::data(vec![0; 5].into()))));
+        }
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", "14".parse().unwrap());
+        trailers.insert("grpc-status-details-bin", "!!!".parse().unwrap());
+        Poll::Ready(Some(Ok(http_body::Frame::trailers(trailers))))
+    }
+}
+
+#[tokio::test]
+async fn a_status_of_a_stream_that_cannot_be_decoded_is_an_error_and_no_panic() {
+    let stream = async |answers| {
+        let address = served(BabblingDispatcher { answers }).await;
+        let client = IngestClient::new(&address, &ChannelSettings::default());
+        soon(client.stream(futures_util::stream::empty())).await
+    };
+    let Err(fault) = stream(false).await else { panic!("it does not begin") };
+    assert_eq!(fault.kind(), FaultKind::Corrupt);
+    let mut answers = stream(true).await.unwrap();
+    soon(answers.next()).await.unwrap().unwrap();
+    assert_eq!(soon(answers.next()).await.unwrap().unwrap_err().kind(), FaultKind::Corrupt);
+    assert!(soon(answers.next()).await.is_none());
 }
 
 #[tokio::test]

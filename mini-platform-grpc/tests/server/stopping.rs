@@ -8,8 +8,8 @@ use mini_platform_grpc::Services;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic_health::ServingStatus;
-use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
@@ -69,6 +69,53 @@ async fn a_server_without_work_stops_at_once() {
     server.stop.cancel();
     soon(&mut server.run).await.unwrap();
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn who_watches_or_leaves_a_question_open_does_not_hold_a_server_up() {
+    let mut server = TestServer::of(worker().await, settings()).await;
+    let mut watch = HealthClient::new(channel(&server)).watch(question("")).await.unwrap().into_inner();
+    soon(watch.next()).await.unwrap().unwrap();
+    let mut reflection = ServerReflectionClient::new(channel(&server));
+    let silent = futures_util::stream::pending::<ServerReflectionRequest>();
+    let mut answers = reflection.server_reflection_info(silent).await.unwrap().into_inner();
+    assert_eq!(server.activity.in_flight(), 2, "both count as under way");
+
+    let start = Instant::now();
+    server.stop.cancel();
+    soon(&mut server.run).await.unwrap();
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert!(soon(answers.next()).await.is_none(), "it ends without an error");
+    server.is_idle().await;
+}
+
+#[tokio::test]
+async fn health_says_that_nothing_is_served_on_a_connection_of_before() {
+    let node = HeldWorker::new().await;
+    let server = TestServer::of(node.clone(), settings()).await;
+    let client = server.client();
+    let held = tokio::spawn(async move { client.ingest(&batch("e1")).await });
+    eventually("it is under way", || node.entered() == 1).await;
+    let mut watch = HealthClient::new(channel(&server)).watch(question("")).await.unwrap().into_inner();
+    soon(watch.next()).await.unwrap().unwrap();
+    // A call that was begun before: its question comes after the stop.
+    let (ask, asked) = tokio::sync::oneshot::channel();
+    let mut grpc = tonic::client::Grpc::new(channel(&server));
+    grpc.ready().await.unwrap();
+    let late = tokio::spawn(async move {
+        let question = futures_util::stream::once(async move { asked.await.unwrap() });
+        let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+        let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+        grpc.client_streaming(tonic::Request::new(question), path, codec).await
+    });
+    eventually("it is asked", || server.activity.in_flight() == 3).await;
+    server.stop.cancel();
+    while soon(watch.next()).await.is_some() {}
+    ask.send(question("mini_platform.v1.WorkerService")).unwrap();
+    let status = soon(late).await.unwrap().unwrap().into_inner().status();
+    assert_eq!(status as i32, ServingStatus::NotServing as i32);
+    node.release.add_permits(1);
+    soon(held).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -6,10 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mini_platform_core::domain::{EventBatch, Incarnation, IngestOutcome, NodeAddress, WorkerId};
-use mini_platform_core::error::{FetchError, IngestError};
+use mini_platform_core::domain::{
+    Amount, ClientId, Epoch, Event, EventBatch, EventId, Incarnation, IngestOutcome, NodeAddress, OccurredAt,
+    Timestamp, WorkerId,
+};
+use mini_platform_core::error::{Fault, FetchError, IngestError};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
-use mini_platform_core::port::{FetchAnswer, FetchQuery, FraudRegistry, WorkerNode};
+use mini_platform_core::port::{
+    FetchAnswer, FetchQuery, FraudRegistry, HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest,
+    Membership, WorkerNode,
+};
 use mini_platform_core::testkit::{fraud_list, transfer};
 use mini_platform_core::{Worker, deadline, testkit};
 use mini_platform_grpc::{
@@ -87,6 +93,38 @@ impl WorkerNode for HeldWorker {
     async fn fetch(&self, query: &FetchQuery) -> Result<FetchAnswer, FetchError> {
         self.inner.fetch(query).await
     }
+}
+
+/// A cluster of which everybody is a member.
+pub(crate) struct Welcoming;
+
+#[async_trait]
+impl Membership for Welcoming {
+    async fn join(&self, _: &JoinRequest) -> Result<JoinAnswer, Fault> {
+        Ok(JoinAnswer::Rejected(JoinRejection::ShuttingDown))
+    }
+
+    async fn heartbeat(&self, _: &WorkerId, _: Epoch) -> Result<HeartbeatAnswer, Fault> {
+        Ok(HeartbeatAnswer::Renewed)
+    }
+
+    async fn leave(&self, _: &WorkerId, _: Epoch) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// The `n`th event, in which everything is as long as it can be.
+pub(crate) fn longest_event(n: usize) -> Event {
+    let [sender, receiver] = ["a", "b"].map(|name| ClientId::new(name.repeat(256)).unwrap());
+    Event::transaction(
+        EventId::new(format!("{n:064}")).unwrap(),
+        sender,
+        receiver,
+        Amount::from_minor_units(i64::MAX).unwrap(),
+        "EUR".parse().unwrap(),
+        OccurredAt::Given(Timestamp::from_micros(-1).unwrap()),
+    )
+    .unwrap()
 }
 
 /// A server that runs, until it is dropped.
