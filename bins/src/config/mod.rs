@@ -90,8 +90,8 @@ config_table! {
         "grpc.listen" = "127.0.0.1:9081" => listen: SocketAddr as Address;
 
         /// Limits one message that is taken.
-        /// A full batch of events with the longest names is below a quarter of it.
-        "grpc.max_message" = "4MiB" => max_message: usize as MemorySize;
+        /// A full batch of events with the longest names fits, and what it unpacks to stays small.
+        "grpc.max_message" = "1MiB" => max_message: usize as MemorySize;
 
         /// Limits the connections that are open at once; more wait to be accepted.
         /// Each dispatcher and worker keeps one, so most of this is room for clients.
