@@ -87,8 +87,9 @@ impl AllInOne {
 }
 
 async fn feed(feeder: Option<Feeder>, stop: CancellationToken) {
-    if let Some(feeder) = feeder {
-        feeder.run(stop).await;
+    match feeder {
+        Some(feeder) => feeder.run(stop).await,
+        None => stop.cancelled().await,
     }
 }
 
