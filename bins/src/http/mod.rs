@@ -16,7 +16,6 @@ mod event_json;
 mod feeder;
 mod fetch;
 mod health;
-mod ids;
 mod ingest;
 mod lines;
 mod log_limit;

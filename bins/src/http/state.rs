@@ -1,11 +1,10 @@
 //! What every request needs.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use mini_platform_core::Dispatcher;
-use mini_platform_core::error::DispatchError;
+use mini_platform_core::error::{Causes, DispatchError};
 use mini_platform_core::port::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -107,20 +106,5 @@ impl State {
             tracing::warn!(problem.code = problem.code().as_str(), error = %causes, held_back, "a request failed");
         }
         problem
-    }
-}
-
-/// Writes an error with its causes in one line.
-struct Causes<'a>(&'a dyn Error);
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod cluster;
 mod coalescer;
 mod ewma;
 mod forward;
+mod fresh_id;
 mod member;
 mod membership;
 mod outlier;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 pub use balancer::{Candidates, LeastInFlight, LoadBalancer, P2cEwma, PickRequest, Rendezvous, RoundRobin};
 pub use cluster::{ClusterView, MemberIndex};
+pub use fresh_id::fresh_id;
 pub use member::{Load, Member, WorkerState};
 pub use membership::{ClusterConfig, ClusterMembership, WorkerInfo};
 pub use outlier::OutlierPolicy;

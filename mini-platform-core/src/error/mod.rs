@@ -1,9 +1,11 @@
 //! What can go wrong, and whether a retry can help.
 
+mod causes;
 mod fault;
 mod port;
 mod service;
 
+pub use causes::Causes;
 pub use fault::{BoxError, Fault, FaultKind};
 pub use port::{RegistryError, SourceError, StoreError};
 pub use service::{DispatchError, FetchError, IngestError};

@@ -1,11 +1,10 @@
 //! One log line a change of state, however often the feeder looks.
 
-use std::error::Error;
-use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Refresh, RefreshError, Refusal};
 use crate::domain::ListVersion;
+use crate::error::Causes;
 
 /// Remembers how the last refresh ended, so that the same news is told once.
 #[derive(Debug, Default)]
@@ -63,12 +62,12 @@ fn log(result: &Result<Refresh, RefreshError>, took: Duration) {
         ),
         Err(error @ RefreshError::Refused(_)) => tracing::warn!(
             refusal.reason = reason,
-            error = chain(error),
+            error = %Causes(error),
             duration_ms,
             "a new fraud list is refused, and the list in force stays"
         ),
         Err(error) => tracing::warn!(
-            error = chain(error),
+            error = %Causes(error),
             duration_ms,
             "the fraud list could not be refreshed, and the list in force stays"
         ),
@@ -81,21 +80,10 @@ fn log(result: &Result<Refresh, RefreshError>, took: Duration) {
 /// a fault: drivers put ports and times there, which are news every time.
 fn reason(error: &RefreshError) -> String {
     match error {
-        RefreshError::Refused(_) | RefreshError::TimedOut(_) => chain(error),
+        RefreshError::Refused(_) | RefreshError::TimedOut(_) => Causes(error).to_string(),
         RefreshError::Source(source) => format!("{error}: {source}"),
         RefreshError::Registry(source) => format!("{error}: {source}"),
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string does not fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -157,7 +145,7 @@ mod tests {
     fn the_logged_reason_holds_every_cause() {
         let error = refused(ListError::Empty).unwrap_err();
         assert_eq!(
-            chain(&error),
+            Causes(&error).to_string(),
             "the new fraud list is refused: file:list is no acceptable fraud list: \
              the list is empty; nobody would be stopped"
         );

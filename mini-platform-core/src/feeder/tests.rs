@@ -146,6 +146,17 @@ async fn stops(registry: &MemoryFraudRegistry, name: &str) -> bool {
     matches!(screening.verdicts.as_slice(), [Screened::Hit { .. }])
 }
 
+/// A list was replaced by the next one of the source, and put back in force.
+async fn rolled_back() -> (Arc<MemoryFraudRegistry>, Feeder, ListInfo) {
+    let (registry, source) = (registry(), TestSource::new("file:list", "A\nB\n"));
+    let mut feeder = feeder(&registry, &source);
+    let old = replaced(feeder.refresh().await);
+    source.publish(2, "A\nC\n");
+    replaced(feeder.refresh().await);
+    registry.rollback(&old.version).await.unwrap();
+    (registry, feeder, old)
+}
+
 fn replaced(result: Result<Refresh, RefreshError>) -> ListInfo {
     match result {
         Ok(Refresh::Replaced { list, .. }) => list,
@@ -282,12 +293,7 @@ async fn a_refusal_is_judged_anew_when_the_list_in_force_changes() {
 
 #[tokio::test]
 async fn a_rollback_is_not_undone() {
-    let (registry, source) = (registry(), TestSource::new("file:list", "A\nB\n"));
-    let mut feeder = feeder(&registry, &source);
-    let old = replaced(feeder.refresh().await);
-    source.publish(2, "A\nC\n");
-    replaced(feeder.refresh().await);
-    registry.rollback(&old.version).await.unwrap();
+    let (registry, mut feeder, old) = rolled_back().await;
     for _ in 0..2 {
         assert_eq!(feeder.refresh().await.unwrap(), Refresh::Unchanged);
     }

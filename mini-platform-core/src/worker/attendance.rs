@@ -1,6 +1,5 @@
 //! How a worker stays a member of a cluster.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::deadline;
 use crate::domain::Epoch;
-use crate::error::{Fault, Retry};
+use crate::error::{Causes, Fault, Retry};
 use crate::port::{HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest, Membership, MembershipLease};
 use crate::retry::{Backoff, RetryPolicy};
 
@@ -220,7 +219,7 @@ impl Attendance {
                 tracing::warn!(dispatcher, reason, "the dispatcher refuses us, trying on: {rejection}");
             }
             JoinFailure::Failed(fault) => {
-                let causes = causes(fault);
+                let causes = Causes(fault);
                 tracing::warn!(dispatcher, reason, "the dispatcher cannot be joined, trying on: {causes}");
             }
             JoinFailure::TimedOut => {
@@ -258,17 +257,6 @@ impl JoinFailure {
             Self::TimedOut => "timeout",
         }
     }
-}
-
-/// Writes an error with its causes in one line.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn interval(lease: &MembershipLease) -> Duration {

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mini_platform_core::Worker;
-use mini_platform_core::dispatcher::DispatcherConfig;
+use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig};
 use mini_platform_core::domain::{EventBatch, IngestOutcome, Outcome};
 use mini_platform_core::error::{DispatchError, FetchError, IngestError};
 use mini_platform_core::port::{EventStore, FetchAnswer, FetchQuery, WorkerNode};
 use mini_platform_core::testkit::{id, transfer};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::support::{Act, Scripted, dispatcher, millis, worker};
 
@@ -41,22 +42,26 @@ impl WorkerNode for Gate {
     }
 }
 
+/// Sends so many single events at once, each from a task of its own.
+fn send_singly(dispatcher: &Dispatcher, count: i64) -> Vec<JoinHandle<Result<IngestOutcome, DispatchError>>> {
+    let send = |n| {
+        let dispatcher = dispatcher.clone();
+        let event = transfer(&format!("t{n}"), "ann", "bob", n);
+        tokio::spawn(async move { dispatcher.ingest_one(event).await })
+    };
+    (0..count).map(send).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn single_events_that_wait_together_travel_together() {
     let (worker, _) = worker().await;
     let gate = Gate::new(worker);
     let config = DispatcherConfig::default().with_timeout(Duration::from_secs(60));
     let dispatcher = dispatcher(config, vec![gate.clone()]);
-    let answers: Vec<_> = (0..200)
-        .map(|n| {
-            let dispatcher = dispatcher.clone();
-            let event = transfer(&format!("t{n}"), "ann", "bob", n);
-            tokio::spawn(async move { dispatcher.ingest_one(event).await.unwrap().outcome })
-        })
-        .collect();
+    let answers = send_singly(&dispatcher, 200);
     gate.permits.add_permits(100);
     for answer in answers {
-        assert_eq!(answer.await.unwrap(), Outcome::Stored);
+        assert_eq!(answer.await.unwrap().unwrap().outcome, Outcome::Stored);
     }
     let batches = gate.batches.load(Ordering::SeqCst);
     assert!(batches <= 5, "200 events that wait together take few batches, took {batches}");
@@ -80,13 +85,7 @@ async fn more_than_the_queue_holds_is_refused_at_once() {
     let gate = Gate::new(worker);
     let config = DispatcherConfig::default().with_queue(10).with_max_batch(1);
     let dispatcher = dispatcher(config, vec![gate.clone()]);
-    let answers: Vec<_> = (0..100)
-        .map(|n| {
-            let dispatcher = dispatcher.clone();
-            let event = transfer(&format!("t{n}"), "ann", "bob", n);
-            tokio::spawn(async move { dispatcher.ingest_one(event).await })
-        })
-        .collect();
+    let answers = send_singly(&dispatcher, 100);
     tokio::task::yield_now().await;
     gate.permits.add_permits(100);
     let answers = futures_util::future::join_all(answers).await;
@@ -103,13 +102,7 @@ async fn shutting_down_answers_what_was_accepted_and_refuses_the_rest() {
     let gate = Gate::new(worker);
     let config = DispatcherConfig::default().with_timeout(Duration::from_secs(60));
     let dispatcher = dispatcher(config, vec![gate.clone()]);
-    let accepted: Vec<_> = (0..50)
-        .map(|n| {
-            let dispatcher = dispatcher.clone();
-            let event = transfer(&format!("t{n}"), "ann", "bob", n);
-            tokio::spawn(async move { dispatcher.ingest_one(event).await })
-        })
-        .collect();
+    let accepted = send_singly(&dispatcher, 50);
     tokio::task::yield_now().await;
     let stopping = {
         let dispatcher = dispatcher.clone();

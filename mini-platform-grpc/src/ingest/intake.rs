@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use mini_platform_core::domain::{Event, EventBatchBuilder, EventId, Timestamp};
+use mini_platform_core::dispatcher::fresh_id;
+use mini_platform_core::domain::{Event, EventBatchBuilder, EventId};
 use mini_platform_core::error::DispatchError;
 use mini_platform_core::{Dispatcher, deadline};
 use tonic::Status;
-use uuid::{NoContext, Uuid};
 
 use super::IngestRules;
 use crate::convert::{ConvertError, event_from, result_of};
@@ -17,8 +17,6 @@ use crate::status::{
 };
 use crate::v1;
 use crate::v1::ingest_stream_response::Failure;
-
-const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// Takes events in through a dispatcher.
 #[derive(Debug, Clone)]
@@ -70,8 +68,8 @@ impl Intake {
         let mut results = Results::new(submissions.len());
         let mut rounds = Rounds::default();
         for (place, submission) in submissions.into_iter().enumerate() {
-            let fresh_id = || new_id(received_at);
-            match event_from(submission, self.rules.default_currency, received_at, fresh_id) {
+            let id = || fresh_id(received_at);
+            match event_from(submission, self.rules.default_currency, received_at, id) {
                 Ok(event) => rounds.add(place, event),
                 Err(rejected) => results.set(place, rejected.into()),
             }
@@ -143,15 +141,6 @@ fn push(rounds: &mut Vec<Round>, round: usize, place: usize, event: Event) -> Re
     batch.push(event)?;
     places.push(place);
     Ok(())
-}
-
-/// Makes the id of an event that was received at a time: a UUIDv7, so that ids order by time of receipt.
-fn new_id(received_at: Timestamp) -> Option<EventId> {
-    let micros = received_at.as_micros().max(0);
-    let seconds = u64::try_from(micros / MICROS_PER_SECOND).ok()?;
-    let nanos = u32::try_from(micros % MICROS_PER_SECOND).ok()?.saturating_mul(1_000);
-    let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos));
-    EventId::new(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).ok()
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use mini_platform_core::dispatcher::fresh_id;
 use mini_platform_core::domain::{
     Amount, BranchId, ClientId, Currency, Event, EventId, OccurredAt, OperationType, Timestamp,
 };
 
 use super::scalar::Scalar;
 use super::{EventRules, Kind};
-use crate::http::ids;
 use crate::http::problem::{Code, Rejection};
 
 /// A field of an event.
@@ -240,7 +240,7 @@ impl Fields {
         };
         let id = match self.id(rules) {
             Some(id) => id,
-            None => ids::new_id(rules.clock.now()).ok_or_else(|| {
+            None => fresh_id(rules.clock.now()).ok_or_else(|| {
                 Rejection::new(Code::Internal, "No id could be made; send one with the event.")
             })?,
         };

@@ -80,12 +80,7 @@ async fn a_refresh_does_what_the_preview_says() {
 
 #[tokio::test]
 async fn after_a_rollback_it_shows_how_the_source_differs_although_nothing_would_change() {
-    let (registry, source) = (registry(), TestSource::new("file:list", "A\nB\n"));
-    let mut feeder = feeder(&registry, &source);
-    let old = replaced(feeder.refresh().await);
-    source.publish(2, "A\nC\n");
-    replaced(feeder.refresh().await);
-    registry.rollback(&old.version).await.unwrap();
+    let (_, feeder, _) = rolled_back().await;
     let preview = preview(&feeder).await;
     assert!(matches!(preview.verdict, PreviewVerdict::Unchanged), "{preview:?}");
     assert_eq!((names(&preview.added), names(&preview.removed)), (vec!["C"], vec!["B"]));
