@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod codec;
 pub mod deadline;
 pub mod decorate;
 pub mod dispatcher;
@@ -15,14 +16,15 @@ mod retry;
 pub mod telemetry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod trace;
 pub mod worker;
 
 /// Mocks of every port, made by mockall.
 #[cfg(feature = "mock")]
 pub mod mock {
     pub use crate::port::mock::{
-        MockAdjacencyStore, MockClock, MockEventStore, MockFraudRegistry, MockFraudSource, MockMembership,
-        MockWorkerDialer, MockWorkerNode,
+        MockAdjacencyStore, MockClock, MockEventStore, MockFraudRegistry, MockFraudSource, MockLogReader,
+        MockLongTermLog, MockMembership, MockOutbox, MockParkingLot, MockWorkerDialer, MockWorkerNode,
     };
 }
 

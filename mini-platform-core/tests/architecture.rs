@@ -69,7 +69,10 @@ fn the_worker_knows_ports_and_never_an_adapter() {
 
 #[test]
 fn the_dispatcher_knows_workers_as_a_port_only() {
-    assert_imports_only("dispatcher", &["deadline", "domain", "error", "port", "telemetry", "mock"]);
+    assert_imports_only(
+        "dispatcher",
+        &["codec", "deadline", "domain", "error", "port", "telemetry", "trace", "mock"],
+    );
 }
 
 #[test]
@@ -96,4 +99,9 @@ fn reconciliation_knows_ports_and_never_an_adapter() {
 #[test]
 fn the_feeder_knows_ports_and_never_an_adapter() {
     assert_imports_only("feeder", &["domain", "error", "port", "matching", "telemetry"]);
+}
+
+#[test]
+fn forms_know_the_domain_only() {
+    assert_imports_only("codec", &["domain"]);
 }

@@ -197,6 +197,18 @@ impl Event {
         std::iter::once(first).chain(second)
     }
 
+    /// Returns the client whose event it is: who pays in a transaction, who uses a branch in an operation.
+    ///
+    /// What is kept in order per client is kept by this one.
+    #[must_use]
+    pub fn client(&self) -> &ClientId {
+        match &self.details {
+            EventDetails::Transaction { sender: client, .. } | EventDetails::Operation { client, .. } => {
+                client
+            }
+        }
+    }
+
     /// Whether `self` says the same as the `stored` event of the same id.
     ///
     /// A time that the submitter left out says nothing, so it agrees with any.
