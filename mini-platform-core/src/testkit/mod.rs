@@ -43,7 +43,7 @@ pub mod worker_node;
 use std::any::Any;
 use std::sync::Arc;
 
-pub use clock::ManualClock;
+pub use clock::{ManualClock, VirtualClock};
 pub use events::{
     at, batch, branch, client, deposit, fraud_list, id, list_version, transfer, untimed_transfer, withdrawal,
 };
