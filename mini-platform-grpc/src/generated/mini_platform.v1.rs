@@ -722,6 +722,21 @@ pub struct EventResult {
     /// What the fraud list said of the event.
     #[prost(message, optional, tag = "2")]
     pub screening: ::core::option::Option<EventScreening>,
+    /// Under which times the event is stored. Belongs to `OUTCOME_STORED` and `OUTCOME_DUPLICATE`, and is passed over
+    /// with the others. Absent when the worker is older and does not say, which does not mean that nothing is stored.
+    #[prost(message, optional, tag = "3")]
+    pub recording: ::core::option::Option<Recording>,
+}
+/// Under which times an event is stored. Who builds an event store anew keeps the event under these.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recording {
+    /// When the event happened. Differs from what was sent when the event was stored before and its submitter gives no
+    /// time.
+    #[prost(int64, optional, tag = "1")]
+    pub occurred_at_micros: ::core::option::Option<i64>,
+    /// When a worker stored it.
+    #[prost(int64, optional, tag = "2")]
+    pub recorded_at_micros: ::core::option::Option<i64>,
 }
 /// What the fraud list said of one event. All screenings of a batch come from one version of the list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
