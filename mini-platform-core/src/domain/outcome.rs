@@ -51,7 +51,8 @@ impl Outcome {
 
 /// What a worker answers for one event.
 ///
-/// Made by a constructor for each outcome, so that only an event that is stored has a recording.
+/// Made by a constructor for each outcome, so that only an event that is stored has a recording. It may be unknown:
+/// from workers of before, which do not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IngestOutcome {
@@ -59,7 +60,7 @@ pub struct IngestOutcome {
     pub outcome: Outcome,
     /// What the fraud list said of it.
     pub screening: EventScreening,
-    /// Under which times it is stored; `None` of an event that is not, and from workers that do not say.
+    /// Under which times it is stored; `None` of an event that is not, and when it is unknown.
     pub recording: Option<Recording>,
 }
 

@@ -16,7 +16,7 @@ pub(super) async fn link(
         match outcome {
             AppendOutcome::Stored => edges.extend(Edge::implied_by(event, event.occurred_at().timestamp())),
             AppendOutcome::Duplicate(recording) => {
-                edges.extend(Edge::implied_by(event, recording.occurred_at))
+                edges.extend(Edge::implied_by(event, recording.occurred_at));
             }
             AppendOutcome::Conflict => {}
         }
