@@ -7,9 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mini_platform_core::Worker;
 use mini_platform_core::codec::ParkedEvent;
-use mini_platform_core::dispatcher::{
-    Dispatcher, DispatcherConfig, Ingested, OutlierPolicy, ParkingConfig, RoundRobin,
-};
+use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, Ingested, ParkingConfig, RoundRobin};
 use mini_platform_core::domain::{
     DeadLetter, DeathCause, Event, EventBatch, IngestOutcome, LeaseRequest, LotLimits, LotStatus, Outcome,
     Parcel, ParcelContent, ParcelId, ParcelQuery, ParkReason, WorkerId,
@@ -264,7 +262,8 @@ async fn an_event_that_can_never_be_finished_takes_nobody_along() {
     .await;
     let events = (0..500).map(|n| payment(n, &format!("client {n}")));
     assert_eq!(platform.ingest(events).await.unwrap(), Ingested::Parked);
-    platform.redrive_for(Duration::from_secs(5)).await;
+    // Three pauses of up to 1, 2 and 4 seconds, until it travels alone.
+    platform.redrive_for(Duration::from_secs(10)).await;
     let stored = futures_util::future::join_all((0..500).map(|n| {
         let events = platform.events.clone();
         async move { events.get(&id(&format!("t{n}"))).await.unwrap().is_some() }
@@ -440,8 +439,7 @@ async fn a_trace_that_comes_with_a_request_goes_into_its_record_also_through_the
 async fn a_worker_s_failure_is_no_outage_while_others_finish() {
     let (worker, _) = worker().await;
     let lot = Arc::new(MemoryParkingLot::new(LotLimits::default(), Arc::new(VirtualClock::new(at(0)))));
-    let settings = DispatcherConfig { outliers: OutlierPolicy::default(), ..DispatcherConfig::default() };
-    let dispatcher = Dispatcher::builder(settings, Arc::new(RoundRobin::default()))
+    let dispatcher = Dispatcher::builder(DispatcherConfig::default(), Arc::new(RoundRobin::default()))
         .with_parking(lot, ParkingConfig::default())
         .build();
     let failing = Scripted::new(&worker, Act::Fail(Duration::ZERO, FaultKind::Unavailable));
