@@ -10,12 +10,15 @@ use mini_platform_core::Worker;
 use mini_platform_core::domain::ListVersion;
 use mini_platform_core::error::SourceError;
 use mini_platform_core::memory::{
-    MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryFraudSource,
+    MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryFraudSource, MemoryParkingLot,
 };
 use mini_platform_core::port::{AdjacencyStore, EventStore, Fetched, FraudRegistry, FraudSource, WorkerNode};
 use mini_platform_core::testkit::fraud_source::PublishedSource;
 use mini_platform_core::testkit::membership::MembershipStage;
-use mini_platform_core::testkit::{Fixture, fraud_list, list_version, model, worker_node::FRAUDSTERS};
+use mini_platform_core::testkit::parking_lot::{LIMITS, ParkingLotStage};
+use mini_platform_core::testkit::{
+    Fixture, ManualClock, at, fraud_list, list_version, model, worker_node::FRAUDSTERS,
+};
 
 async fn events() -> Fixture<dyn EventStore> {
     Fixture::new(Arc::new(MemoryEventStore::default()))
@@ -69,12 +72,19 @@ async fn membership() -> Fixture<MembershipStage> {
     Fixture::new(Arc::new(MembershipStage::default()))
 }
 
+async fn parking_lot() -> Fixture<ParkingLotStage> {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let lot = MemoryParkingLot::new(LIMITS, Arc::clone(&clock) as _);
+    Fixture::new(Arc::new(ParkingLotStage::new(Arc::new(lot), clock)))
+}
+
 mini_platform_core::event_store_conformance!(events());
 mini_platform_core::adjacency_store_conformance!(adjacency());
 mini_platform_core::fraud_registry_conformance!(registry());
 mini_platform_core::fraud_source_conformance!(source());
 mini_platform_core::worker_node_conformance!(worker());
 mini_platform_core::membership_conformance!(membership());
+mini_platform_core::parking_lot_conformance!(parking_lot());
 
 #[test]
 fn the_models_agree_with_themselves() {

@@ -6,11 +6,13 @@ mod adjacency_store;
 mod event_store;
 mod fraud_registry;
 mod fraud_source;
+mod parking_lot;
 
 pub use adjacency_store::MemoryAdjacencyStore;
 pub use event_store::MemoryEventStore;
 pub use fraud_registry::MemoryFraudRegistry;
 pub use fraud_source::MemoryFraudSource;
+pub use parking_lot::MemoryParkingLot;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

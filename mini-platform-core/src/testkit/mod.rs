@@ -37,6 +37,7 @@ pub mod fraud_registry;
 pub mod fraud_source;
 pub mod membership;
 pub mod model;
+pub mod parking_lot;
 pub mod server;
 pub mod worker_node;
 
