@@ -10,6 +10,7 @@ pub mod error;
 pub mod feeder;
 pub mod matching;
 pub mod memory;
+pub mod outbox;
 pub mod port;
 pub mod reconcile;
 mod retry;
