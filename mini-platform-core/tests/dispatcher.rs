@@ -8,6 +8,6 @@ mod dispatcher {
     mod gathering;
     mod hedging;
     mod overload;
-    // mod parking;
+    mod parking;
     mod support;
 }
