@@ -8,6 +8,7 @@ pub mod domain;
 pub mod error;
 #[cfg(feature = "list-formats")]
 pub mod feeder;
+pub mod lanes;
 pub mod matching;
 pub mod memory;
 pub mod outbox;

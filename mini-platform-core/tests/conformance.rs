@@ -11,6 +11,7 @@ use mini_platform_core::domain::{ListVersion, LogRecord};
 use mini_platform_core::error::{LogError, SourceError};
 use mini_platform_core::memory::{
     MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryFraudSource, MemoryLog, MemoryOutbox,
+    MemoryParkingLot,
 };
 use mini_platform_core::port::{
     AdjacencyStore, EventStore, Fetched, FraudRegistry, FraudSource, Outbox, OutboxPage, OutboxPosition,
@@ -20,7 +21,10 @@ use mini_platform_core::testkit::fraud_source::PublishedSource;
 use mini_platform_core::testkit::long_term_log::LogStage;
 use mini_platform_core::testkit::membership::MembershipStage;
 use mini_platform_core::testkit::outbox::{MAX_BYTES, RestartedOutbox};
-use mini_platform_core::testkit::{Fixture, fraud_list, list_version, model, worker_node::FRAUDSTERS};
+use mini_platform_core::testkit::parking_lot::{LIMITS, ParkingLotStage};
+use mini_platform_core::testkit::{
+    Fixture, ManualClock, at, fraud_list, list_version, model, worker_node::FRAUDSTERS,
+};
 
 async fn events() -> Fixture<dyn EventStore> {
     Fixture::new(Arc::new(MemoryEventStore::default()))
@@ -74,6 +78,12 @@ async fn membership() -> Fixture<MembershipStage> {
     Fixture::new(Arc::new(MembershipStage::default()))
 }
 
+async fn parking_lot() -> Fixture<ParkingLotStage> {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let lot = MemoryParkingLot::new(LIMITS, Arc::clone(&clock) as _);
+    Fixture::new(Arc::new(ParkingLotStage::new(Arc::new(lot), clock)))
+}
+
 async fn log() -> Fixture<LogStage> {
     Fixture::new(Arc::new(LogStage::of(Arc::new(MemoryLog::default()))))
 }
@@ -119,6 +129,7 @@ mini_platform_core::fraud_registry_conformance!(registry());
 mini_platform_core::fraud_source_conformance!(source());
 mini_platform_core::worker_node_conformance!(worker());
 mini_platform_core::membership_conformance!(membership());
+mini_platform_core::parking_lot_conformance!(parking_lot());
 mini_platform_core::long_term_log_conformance!(log());
 mini_platform_core::outbox_conformance!(outbox());
 

@@ -67,9 +67,11 @@ mod broken {
         broken! {
             es1_outcomes_are_dense_and_in_order => ReversesOutcomes,
             es2_second_append_is_duplicate => AlwaysSaysStored,
+            es2_a_duplicate_carries_the_times_of_the_first_append => AnswersTheResendsRecording,
             es2_other_content_is_conflict_and_changes_nothing => TakesConflictForDuplicate,
             es2_untimed_resend_is_duplicate_with_the_stored_time => AnswersTheResendsTime,
             es3_racing_appends_store_once => ChecksThenActs,
+            es3_losers_of_a_race_learn_the_times_of_the_winner => AnswersTheResendsRecording,
             es4_appended_is_visible_at_once => HidesTheLatest,
             es5_resending_a_partly_stored_batch_is_safe => DropsBatchesWithDuplicates,
             es6_get_answers_what_was_stored => ForgetsWhenItRecorded,
@@ -196,6 +198,8 @@ mod broken {
         broken! {
             wn1_outcomes_are_dense_and_in_order => ReversesOutcomes,
             wn1_screening_names_version_party_and_entry => HidesTheVerdict,
+            wn1_what_is_stored_carries_the_times_under_which_it_is => AnswersTheResendsTime,
+            wn1_what_is_not_stored_carries_no_times => SaysTimesOfEverything,
             wn2_a_fraudulent_event_leaves_no_trace => StoresBeforeScreening,
             wn2_a_fraudster_may_pay_and_deposit => ScreensEveryParty,
             wn3_a_resend_is_duplicate_and_changes_nothing => SaysStoredAgain,
@@ -319,6 +323,7 @@ mod events {
         AlwaysSaysStored,
         TakesConflictForDuplicate,
         AnswersTheResendsTime,
+        AnswersTheResendsRecording,
         ChecksThenActs,
         HidesTheLatest,
         DropsBatchesWithDuplicates,
@@ -400,7 +405,8 @@ mod events {
             let parties = batch.events().iter().flat_map(Event::parties).map(|(_, client)| client.clone());
             self.met.lock().unwrap().extend(parties);
             if self.defect == Defect::DropsBatchesWithDuplicates && known.contains(&true) {
-                return Ok(vec![AppendOutcome::Duplicate { occurred_at: at(0) }; batch.len()]);
+                let recording = Recording { occurred_at: at(0), recorded_at };
+                return Ok(vec![AppendOutcome::Duplicate(recording); batch.len()]);
             }
             if self.defect == Defect::ChecksThenActs {
                 self.racers.wait().await;
@@ -410,9 +416,16 @@ mod events {
                 match (self.defect, *outcome) {
                     (Defect::AlwaysSaysStored, _) => *outcome = AppendOutcome::Stored,
                     (Defect::ChecksThenActs, _) if !known => *outcome = AppendOutcome::Stored,
-                    (Defect::TakesConflictForDuplicate, AppendOutcome::Conflict)
-                    | (Defect::AnswersTheResendsTime, AppendOutcome::Duplicate { .. }) => {
-                        *outcome = AppendOutcome::Duplicate { occurred_at: event.occurred_at().timestamp() };
+                    (Defect::TakesConflictForDuplicate, AppendOutcome::Conflict) => {
+                        let occurred_at = event.occurred_at().timestamp();
+                        *outcome = AppendOutcome::Duplicate(Recording { occurred_at, recorded_at });
+                    }
+                    (Defect::AnswersTheResendsTime, AppendOutcome::Duplicate(first)) => {
+                        let occurred_at = event.occurred_at().timestamp();
+                        *outcome = AppendOutcome::Duplicate(Recording { occurred_at, ..first });
+                    }
+                    (Defect::AnswersTheResendsRecording, AppendOutcome::Duplicate(first)) => {
+                        *outcome = AppendOutcome::Duplicate(Recording { recorded_at, ..first });
                     }
                     _ => {}
                 }
@@ -984,6 +997,8 @@ mod worker {
     pub(crate) enum Defect {
         ReversesOutcomes,
         HidesTheVerdict,
+        AnswersTheResendsTime,
+        SaysTimesOfEverything,
         StoresBeforeScreening,
         ScreensEveryParty,
         SaysStoredAgain,
@@ -1035,6 +1050,15 @@ mod worker {
                     for finished in &mut outcomes {
                         let version = finished.screening.version().clone();
                         finished.screening = EventScreening::Clear { version };
+                    }
+                }
+                Defect::AnswersTheResendsTime | Defect::SaysTimesOfEverything => {
+                    for (finished, event) in outcomes.iter_mut().zip(batch.events()) {
+                        let occurred_at = event.occurred_at().timestamp();
+                        let recorded_at = finished.recording.map_or(at(0), |first| first.recorded_at);
+                        if self.defect == Defect::SaysTimesOfEverything || finished.recording.is_some() {
+                            finished.recording = Some(Recording { occurred_at, recorded_at });
+                        }
                     }
                 }
                 Defect::SaysStoredAgain => {

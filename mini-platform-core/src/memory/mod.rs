@@ -8,6 +8,7 @@ mod fraud_registry;
 mod fraud_source;
 mod long_term_log;
 mod outbox;
+mod parking_lot;
 
 pub use adjacency_store::MemoryAdjacencyStore;
 pub use event_store::MemoryEventStore;
@@ -15,6 +16,7 @@ pub use fraud_registry::MemoryFraudRegistry;
 pub use fraud_source::MemoryFraudSource;
 pub use long_term_log::MemoryLog;
 pub use outbox::MemoryOutbox;
+pub use parking_lot::MemoryParkingLot;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
