@@ -8,8 +8,10 @@ pub mod domain;
 pub mod error;
 #[cfg(feature = "list-formats")]
 pub mod feeder;
+pub mod lanes;
 pub mod matching;
 pub mod memory;
+pub mod outbox;
 pub mod port;
 pub mod reconcile;
 mod retry;
