@@ -11,6 +11,7 @@ pub mod feeder;
 pub mod lanes;
 pub mod matching;
 pub mod memory;
+pub mod outbox;
 pub mod port;
 pub mod reconcile;
 mod retry;

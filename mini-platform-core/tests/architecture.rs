@@ -100,6 +100,11 @@ fn reconciliation_knows_ports_and_never_an_adapter() {
 }
 
 #[test]
+fn the_outbox_knows_ports_and_never_an_adapter() {
+    assert_imports_only("outbox", &["domain", "error", "port", "retry", "telemetry"]);
+}
+
+#[test]
 fn the_feeder_knows_ports_and_never_an_adapter() {
     assert_imports_only("feeder", &["domain", "error", "port", "matching", "telemetry"]);
 }
