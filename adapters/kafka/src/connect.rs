@@ -22,6 +22,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// As many copies as the brokers keep of a topic by default.
 const REPLICAS_OF_THE_BROKERS: i32 = -1;
 
+/// The longest time that records can be kept, in milliseconds. For Kafka -1 means the same, but there are brokers
+/// that speak its protocol and delete everything then.
+const FOR_EVER: &str = "9223372036854775807";
+
 /// Checks that the topic is there, and makes it if it is missing and may be made.
 pub(crate) async fn ensure_topic(config: &KafkaConfig) -> Result<(), ConnectError> {
     in_background(config, |config, runtime| Connecting::start(config)?.ensure_topic(runtime)).await
@@ -110,8 +114,11 @@ impl<'a> Connecting<'a> {
             partitions,
             TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS),
         );
-        // The log keeps records for ever, and brokers delete after a week unless they are told.
-        let topic = topic.set("cleanup.policy", "delete").set("retention.ms", "-1").set("retention.bytes", "-1");
+        // Brokers may have other defaults; most delete after a week.
+        let topic = topic
+            .set("cleanup.policy", "delete")
+            .set("retention.ms", FOR_EVER)
+            .set("retention.bytes", "-1");
         let options = AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
         let made = runtime.block_on(admin.create_topics([&topic], &options))?;
         match made.into_iter().next() {

@@ -21,9 +21,10 @@ pub(crate) const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba9
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Uses a new topic of three partitions.
+/// Uses a new topic of three partitions, with patience.
 pub(crate) fn config(brokers: &str) -> KafkaConfig {
-    KafkaConfig::new(brokers.split(',')).with_topic(unique_topic()).with_partitions(3)
+    let config = KafkaConfig::new(brokers.split(',')).with_topic(unique_topic());
+    config.with_partitions(3).with_timeout(PATIENCE)
 }
 
 /// Makes a record of a transfer that some client sends.

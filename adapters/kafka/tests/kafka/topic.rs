@@ -22,7 +22,7 @@ async fn opened() -> Option<(String, KafkaConfig, KafkaLog)> {
 #[tokio::test]
 async fn every_record_is_read_once_in_the_order_of_its_client() {
     let Some((_, config, log)) = opened().await else { return };
-    let published = records(0..5000);
+    let published = records(0..2500);
     for call in published.chunks(1024) {
         log.publish(call).await.unwrap();
     }
@@ -41,7 +41,7 @@ async fn calls_at_the_same_time_all_come_through() {
 #[tokio::test]
 async fn more_records_than_the_driver_may_hold_go_through_in_pieces() {
     let Some((_, config, log)) = opened().await else { return };
-    let published = records(0..10_000);
+    let published = records(0..4500);
     log.publish(&published).await.unwrap();
     assert_kept_once(&read(&config).await, &published);
 }
