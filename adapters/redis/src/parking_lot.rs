@@ -83,7 +83,11 @@ impl RedisParkingLot {
 
     /// Checks that everything may be done that is needed, and that the lot is kept in a form that is known.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
-        let form: String = self.try_call(&CHECK, |call| { call.arg(FORM); }).await?;
+        let form: String = self
+            .try_call(&CHECK, |call| {
+                call.arg(FORM);
+            })
+            .await?;
         if form == FORM {
             Ok(())
         } else {
@@ -135,8 +139,11 @@ impl RedisParkingLot {
         };
         // One more than fits, to see whether there is another page.
         let limit = query.size().get() + 1;
-        let records: Records =
-            self.call(operation, &PAGE, |call| { call.arg(state).arg(&bound).arg(limit); }).await?;
+        let records: Records = self
+            .call(operation, &PAGE, |call| {
+                call.arg(state).arg(&bound).arg(limit);
+            })
+            .await?;
         read(records).map_err(|failure| failure.during(operation))
     }
 }
@@ -233,10 +240,18 @@ impl ParkingLot for RedisParkingLot {
     }
 
     async fn redrive(&self, id: ParcelId) -> Result<bool, LotError> {
-        Ok(self.call("redrive a dead letter", &REDRIVE, |call| { call.arg(&id.to_bytes()); }).await?)
+        Ok(self
+            .call("redrive a dead letter", &REDRIVE, |call| {
+                call.arg(&id.to_bytes());
+            })
+            .await?)
     }
 
     async fn discard(&self, id: ParcelId) -> Result<bool, LotError> {
-        Ok(self.call("discard a dead letter", &DISCARD, |call| { call.arg(&id.to_bytes()); }).await?)
+        Ok(self
+            .call("discard a dead letter", &DISCARD, |call| {
+                call.arg(&id.to_bytes());
+            })
+            .await?)
     }
 }
