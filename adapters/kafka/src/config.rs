@@ -185,7 +185,8 @@ fn millis(duration: Duration) -> String {
 
 fn is_broker(broker: &str) -> bool {
     let Some((host, port)) = broker.rsplit_once(':') else { return false };
-    let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b",/@".contains(&byte));
+    let is_host =
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b",/@".contains(&byte));
     is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
@@ -205,9 +206,14 @@ mod tests {
 
     #[test]
     fn a_wrong_broker_is_named() {
-        for broker in ["", "localhost", "localhost:", ":9092", "h:0", "h:99999", "kafka://h:9092", "a b:1", "a:1,b:2"] {
+        for broker in
+            ["", "localhost", "localhost:", ":9092", "h:0", "h:99999", "kafka://h:9092", "a b:1", "a:1,b:2"]
+        {
             let error = KafkaConfig::new(["h:9092", broker]).check().unwrap_err();
-            assert!(matches!(&error, ConnectError::InvalidBroker { broker: found } if found == broker), "{error}");
+            assert!(
+                matches!(&error, ConnectError::InvalidBroker { broker: found } if found == broker),
+                "{error}"
+            );
         }
         assert!(matches!(KafkaConfig::new([""; 0]).check(), Err(ConnectError::NoBrokers)));
     }

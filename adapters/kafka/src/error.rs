@@ -36,7 +36,9 @@ pub enum ConnectError {
         source: BoxError,
     },
     /// The brokers refuse who we are or what we may do.
-    #[error("Kafka at {brokers} denies access to topic {topic}; see \"Access rights\" in the adapter's README")]
+    #[error(
+        "Kafka at {brokers} denies access to topic {topic}; see \"Access rights\" in the adapter's README"
+    )]
     Denied {
         /// Where they are.
         brokers: String,
@@ -190,7 +192,9 @@ fn kind_of_code(code: Code) -> FaultKind {
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::SecurityDisabled => FaultKind::Denied,
-        Code::BadMessage | Code::BadCompression | Code::InvalidMessage | Code::InvalidRecord => FaultKind::Corrupt,
+        Code::BadMessage | Code::BadCompression | Code::InvalidMessage | Code::InvalidRecord => {
+            FaultKind::Corrupt
+        }
         _ => FaultKind::Internal,
     }
 }

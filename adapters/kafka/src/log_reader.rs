@@ -112,7 +112,9 @@ impl Reading {
                 // Left over from the partition before.
                 Ok(_) => {}
                 // What is missing before the end are marks of transactions, which are no records.
-                Err(KafkaError::PartitionEOF(partition)) if partition == part.partition => part.next = part.end,
+                Err(KafkaError::PartitionEOF(partition)) if partition == part.partition => {
+                    part.next = part.end
+                }
                 Err(KafkaError::PartitionEOF(_)) => {}
                 Err(error) => {
                     let failure = Failure::from(error);
@@ -131,7 +133,11 @@ impl Reading {
             let Some(part) = self.rest.next() else { return Ok(false) };
             if part.next < part.end {
                 let mut assignment = TopicPartitionList::new();
-                assignment.add_partition_offset(self.config.topic(), part.partition, Offset::Offset(part.next))?;
+                assignment.add_partition_offset(
+                    self.config.topic(),
+                    part.partition,
+                    Offset::Offset(part.next),
+                )?;
                 self.consumer.assign(&assignment)?;
             }
             self.part = Some(part);

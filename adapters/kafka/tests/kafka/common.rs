@@ -74,7 +74,11 @@ pub(crate) fn assert_kept(found: &[LogRecord], published: &[LogRecord]) {
 
 /// Checks that every record is found once, in the order of its client.
 pub(crate) fn assert_kept_once(found: &[LogRecord], published: &[LogRecord]) {
-    assert_eq!(ids_by_client(found), ids_by_client(published), "every record is kept once, in the order of its client");
+    assert_eq!(
+        ids_by_client(found),
+        ids_by_client(published),
+        "every record is kept once, in the order of its client"
+    );
 }
 
 /// What a record is in Kafka.
@@ -102,7 +106,9 @@ pub(crate) async fn raw(brokers: &str, topic: &str, count: usize) -> Vec<Raw> {
             partition: message.partition(),
             key: message.key().unwrap_or_default().to_vec(),
             value: message.payload().unwrap_or_default().to_vec(),
-            headers: headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect(),
+            headers: headers
+                .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+                .collect(),
         }
     });
     timeout(PATIENCE, messages.collect()).await.expect("all messages come")

@@ -16,6 +16,8 @@ type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 const BROKERS: i32 = 3;
 
+const ALL: i32 = -1;
+
 /// A cluster that has the topic.
 fn cluster() -> (Cluster, KafkaConfig) {
     let cluster = MockCluster::new(BROKERS).unwrap();
@@ -56,8 +58,11 @@ async fn what_a_broker_may_answer_for_a_moment_is_sent_again_once() {
 #[tokio::test]
 async fn brokers_that_are_away_are_waited_for() {
     let (cluster, config, log) = connected().await;
+    for partition in 0..3 {
+        cluster.partition_leader(config.topic(), partition, Some(partition + 1)).unwrap();
+    }
     let published = records(0..1000);
-    for broker in [1, 2, 3, -1] {
+    for broker in [1, 2, 3, ALL] {
         cluster.broker_down(broker).unwrap();
         let mut publishing = Box::pin(log.publish(&published));
         timeout(Duration::from_millis(500), &mut publishing).await.expect_err("it waits");
@@ -72,11 +77,11 @@ async fn brokers_that_are_away_are_waited_for() {
 async fn callers_that_give_up_and_call_again_leave_few_copies_behind() {
     let (cluster, config, log) = connected().await;
     let published = records(0..1000);
-    cluster.broker_down(-1).unwrap();
+    cluster.broker_down(ALL).unwrap();
     for _ in 0..50 {
         timeout(Duration::from_millis(10), log.publish(&published)).await.expect_err("it waits");
     }
-    cluster.broker_up(-1).unwrap();
+    cluster.broker_up(ALL).unwrap();
     log.publish(&published).await.unwrap();
     let found = read(&config).await;
     assert_kept(&found, &published);
@@ -99,7 +104,9 @@ async fn a_producer_that_is_at_its_end_is_followed_by_another() {
         let (before, after) = published.split_at(200);
         log.publish(before).await.unwrap();
         cluster.request_errors(Api::Produce, &[answer; 3]);
-        let (found, told) = fault(log.publish(after).await);
+        let published_after = log.publish(after).await;
+        assert!(published_after.is_err(), "{answer:?} is an error");
+        let (found, told) = fault(published_after);
         assert_eq!(found, kind, "{answer:?}: {told}");
         cluster.clear_request_errors(Api::Produce);
         log.publish(after).await.unwrap_or_else(|error| panic!("{answer:?}: {}", Causes(&error)));
@@ -111,7 +118,7 @@ async fn a_producer_that_is_at_its_end_is_followed_by_another() {
 async fn nothing_that_follows_a_lost_record_is_written_without_it() {
     let (cluster, config, log) = connected().await;
     // Slow answers, so that several requests are under way when the first of them fails.
-    cluster.broker_round_trip_time(-1, Duration::from_millis(100)).unwrap();
+    cluster.broker_round_trip_time(ALL, Duration::from_millis(100)).unwrap();
     cluster.request_errors(Api::Produce, &[Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
     let published = records(0..1000);
     let (lost, later) = (log.publish(&published[..500]), log.publish(&published[500..]));
@@ -163,7 +170,8 @@ async fn a_topic_that_cannot_be_made_is_told_in_time() {
     let cluster = MockCluster::new(BROKERS).unwrap();
     let limit = Duration::from_secs(2);
     let start = Instant::now();
-    let error = KafkaLog::connect(&config(&cluster.bootstrap_servers()).with_timeout(limit)).await.unwrap_err();
+    let error =
+        KafkaLog::connect(&config(&cluster.bootstrap_servers()).with_timeout(limit)).await.unwrap_err();
     assert!(start.elapsed() < limit * 3, "it took {:?}", start.elapsed());
     assert!(matches!(error, ConnectError::CannotCreateTopic { .. }), "{error:?}");
 }
