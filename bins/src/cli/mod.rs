@@ -8,6 +8,7 @@
 
 mod acknowledged;
 mod berka;
+mod dead_letters;
 mod delimited;
 mod delivery;
 mod demo;
@@ -17,6 +18,8 @@ mod import;
 mod lines;
 mod ndjson;
 mod output;
+mod pages;
+mod parked;
 mod progress;
 mod rows;
 mod send;
@@ -24,9 +27,11 @@ mod tally;
 
 use std::process::ExitCode;
 
+pub use dead_letters::DeadLettersArgs;
 pub use demo::{DemoArgs, DemoSummary, demo};
 pub use fetch::FetchArgs;
 pub use import::{ImportArgs, ImportFormat};
+pub use parked::ParkedArgs;
 pub use send::SendArgs;
 
 pub(crate) use output::is_closed;
@@ -45,6 +50,10 @@ pub enum ClientCommand {
     Send(SendArgs),
     /// Shows what the platform knows
     Fetch(FetchArgs),
+    /// Shows the events that wait to be tried again
+    Parked(ParkedArgs),
+    /// Shows the events that are tried no more; redrives or discards them
+    DeadLetters(DeadLettersArgs),
 }
 
 /// Where the running platform is.
@@ -93,6 +102,8 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<Finish> {
         ClientCommand::Import(args) => import::run(args).await,
         ClientCommand::Send(args) => send::run(args).await,
         ClientCommand::Fetch(args) => fetch::run(args).await,
+        ClientCommand::Parked(args) => parked::run(args).await,
+        ClientCommand::DeadLetters(args) => dead_letters::run(args).await,
     }
 }
 
