@@ -15,6 +15,7 @@ mod event_line;
 mod fetch;
 mod import;
 mod lines;
+mod load;
 mod ndjson;
 mod output;
 mod progress;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 pub use demo::{DemoArgs, DemoSummary, demo};
 pub use fetch::FetchArgs;
 pub use import::{ImportArgs, ImportFormat};
+pub use load::LoadArgs;
 pub use send::SendArgs;
 
 pub(crate) use output::is_closed;
@@ -41,6 +43,8 @@ pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 pub enum ClientCommand {
     /// Brings files of events into a running platform
     Import(ImportArgs),
+    /// Sends made-up events at a steady pace, and checks what became of them
+    Load(Box<LoadArgs>),
     /// Submits one event and shows its result
     Send(SendArgs),
     /// Shows what the platform knows
@@ -91,6 +95,7 @@ impl Finish {
 pub async fn run(command: ClientCommand) -> anyhow::Result<Finish> {
     match command {
         ClientCommand::Import(args) => import::run(args).await,
+        ClientCommand::Load(args) => load::run(*args).await,
         ClientCommand::Send(args) => send::run(args).await,
         ClientCommand::Fetch(args) => fetch::run(args).await,
     }
