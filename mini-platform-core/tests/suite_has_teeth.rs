@@ -15,7 +15,9 @@ use mini_platform_core::error::*;
 use mini_platform_core::memory::*;
 use mini_platform_core::port::*;
 use mini_platform_core::testkit::fraud_source::PublishedSource;
+use mini_platform_core::testkit::long_term_log::LogStage;
 use mini_platform_core::testkit::membership::{LEASE, MembershipStage};
+use mini_platform_core::testkit::outbox::{MAX_BYTES, RestartedOutbox};
 use mini_platform_core::testkit::worker_node::FRAUDSTERS;
 use mini_platform_core::testkit::{Fixture, at, client, fraud_list, list_version};
 
@@ -41,6 +43,8 @@ mini_platform_core::fraud_registry_cases! { [emit_teeth_tests], [] }
 mini_platform_core::fraud_source_cases! { [emit_teeth_tests], [] }
 mini_platform_core::worker_node_cases! { [emit_teeth_tests], [] }
 mini_platform_core::membership_cases! { [emit_teeth_tests], [] }
+mini_platform_core::long_term_log_cases! { [emit_teeth_tests], [] }
+mini_platform_core::outbox_cases! { [emit_teeth_tests], [] }
 
 /// Adapters that break one clause each, named after the case that must notice.
 mod broken {
@@ -63,9 +67,11 @@ mod broken {
         broken! {
             es1_outcomes_are_dense_and_in_order => ReversesOutcomes,
             es2_second_append_is_duplicate => AlwaysSaysStored,
+            es2_a_duplicate_carries_the_times_of_the_first_append => AnswersTheResendsRecording,
             es2_other_content_is_conflict_and_changes_nothing => TakesConflictForDuplicate,
             es2_untimed_resend_is_duplicate_with_the_stored_time => AnswersTheResendsTime,
             es3_racing_appends_store_once => ChecksThenActs,
+            es3_losers_of_a_race_learn_the_times_of_the_winner => AnswersTheResendsRecording,
             es4_appended_is_visible_at_once => HidesTheLatest,
             es5_resending_a_partly_stored_batch_is_safe => DropsBatchesWithDuplicates,
             es6_get_answers_what_was_stored => ForgetsWhenItRecorded,
@@ -192,6 +198,8 @@ mod broken {
         broken! {
             wn1_outcomes_are_dense_and_in_order => ReversesOutcomes,
             wn1_screening_names_version_party_and_entry => HidesTheVerdict,
+            wn1_what_is_stored_carries_the_times_under_which_it_is => AnswersTheResendsTime,
+            wn1_what_is_not_stored_carries_no_times => SaysTimesOfEverything,
             wn2_a_fraudulent_event_leaves_no_trace => StoresBeforeScreening,
             wn2_a_fraudster_may_pay_and_deposit => ScreensEveryParty,
             wn3_a_resend_is_duplicate_and_changes_nothing => SaysStoredAgain,
@@ -230,6 +238,63 @@ mod broken {
             ms5_leaving_twice_is_no_error => LeavesOnlyOnce,
         }
     }
+
+    pub(crate) mod long_term_log {
+        use super::super::logs::{BrokenLog, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<LogStage>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken {
+                    Fixture::new(Arc::new(LogStage::of(Arc::new(BrokenLog::new(Defect::$defect)))))
+                })+
+            };
+        }
+
+        broken! {
+            ll1_an_empty_log_has_no_records => FailsWhenEmpty,
+            ll1_records_are_found_as_they_were => ForgetsWhenItRecorded,
+            ll1_the_largest_call_is_found_whole => LosesTheLastRecord,
+            ll1_racing_calls_lose_nothing => ReadsThenWrites,
+            ll2_records_of_a_client_keep_their_order => ReadsInOrderOfId,
+            ll2_reading_takes_nothing_away => TakesWhatItReads,
+            ll2_a_reader_ends_although_the_log_grows => FollowsTheLog,
+            ll3_publishing_again_keeps_the_order => KeepsTheLastOfEqualRecords,
+            ll3_a_cancelled_call_does_not_come_later => PublishesInTheBackground,
+        }
+    }
+
+    pub(crate) mod outbox {
+        use super::super::outboxes::{BrokenOutbox, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<dyn RestartedOutbox>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken { Fixture::new(Arc::new(BrokenOutbox::new(Defect::$defect))) })+
+            };
+        }
+
+        broken! {
+            ob1_records_are_read_in_the_order_of_append => ReadsInOrderOfId,
+            ob1_the_largest_call_is_taken_whole => LosesTheLastRecord,
+            ob1_racing_appends_lose_nothing => ReadsThenWrites,
+            ob2_the_room_is_bounded => IsNeverFull,
+            ob2_what_does_not_fit_is_not_taken => TakesWhatFits,
+            ob3_reading_takes_nothing_away => TakesWhatItReads,
+            ob3_a_page_holds_what_was_asked_for_at_most => AnswersOneMore,
+            ob3_a_restart_loses_nothing => SkipsOneAtARestart,
+            ob4_what_is_forgotten_is_gone => ForgetsNothing,
+            ob4_forgetting_gives_room => KeepsTheRoom,
+            ob4_forgetting_again_changes_nothing => ForgetsOneEachTime,
+            ob5_status_tells_the_bytes_that_wait => CountsBytesOfAllTime,
+            ob5_wait_answers_while_something_is_there => WaitsForTheNextAppend,
+            ob5_an_append_ends_the_wait => SleepsThroughAppends,
+        }
+    }
 }
 
 /// A query that one page answers.
@@ -258,6 +323,7 @@ mod events {
         AlwaysSaysStored,
         TakesConflictForDuplicate,
         AnswersTheResendsTime,
+        AnswersTheResendsRecording,
         ChecksThenActs,
         HidesTheLatest,
         DropsBatchesWithDuplicates,
@@ -339,7 +405,8 @@ mod events {
             let parties = batch.events().iter().flat_map(Event::parties).map(|(_, client)| client.clone());
             self.met.lock().unwrap().extend(parties);
             if self.defect == Defect::DropsBatchesWithDuplicates && known.contains(&true) {
-                return Ok(vec![AppendOutcome::Duplicate { occurred_at: at(0) }; batch.len()]);
+                let recording = Recording { occurred_at: at(0), recorded_at };
+                return Ok(vec![AppendOutcome::Duplicate(recording); batch.len()]);
             }
             if self.defect == Defect::ChecksThenActs {
                 self.racers.wait().await;
@@ -349,9 +416,16 @@ mod events {
                 match (self.defect, *outcome) {
                     (Defect::AlwaysSaysStored, _) => *outcome = AppendOutcome::Stored,
                     (Defect::ChecksThenActs, _) if !known => *outcome = AppendOutcome::Stored,
-                    (Defect::TakesConflictForDuplicate, AppendOutcome::Conflict)
-                    | (Defect::AnswersTheResendsTime, AppendOutcome::Duplicate { .. }) => {
-                        *outcome = AppendOutcome::Duplicate { occurred_at: event.occurred_at().timestamp() };
+                    (Defect::TakesConflictForDuplicate, AppendOutcome::Conflict) => {
+                        let occurred_at = event.occurred_at().timestamp();
+                        *outcome = AppendOutcome::Duplicate(Recording { occurred_at, recorded_at });
+                    }
+                    (Defect::AnswersTheResendsTime, AppendOutcome::Duplicate(first)) => {
+                        let occurred_at = event.occurred_at().timestamp();
+                        *outcome = AppendOutcome::Duplicate(Recording { occurred_at, ..first });
+                    }
+                    (Defect::AnswersTheResendsRecording, AppendOutcome::Duplicate(first)) => {
+                        *outcome = AppendOutcome::Duplicate(Recording { recorded_at, ..first });
                     }
                     _ => {}
                 }
@@ -923,6 +997,8 @@ mod worker {
     pub(crate) enum Defect {
         ReversesOutcomes,
         HidesTheVerdict,
+        AnswersTheResendsTime,
+        SaysTimesOfEverything,
         StoresBeforeScreening,
         ScreensEveryParty,
         SaysStoredAgain,
@@ -974,6 +1050,15 @@ mod worker {
                     for finished in &mut outcomes {
                         let version = finished.screening.version().clone();
                         finished.screening = EventScreening::Clear { version };
+                    }
+                }
+                Defect::AnswersTheResendsTime | Defect::SaysTimesOfEverything => {
+                    for (finished, event) in outcomes.iter_mut().zip(batch.events()) {
+                        let occurred_at = event.occurred_at().timestamp();
+                        let recorded_at = finished.recording.map_or(at(0), |first| first.recorded_at);
+                        if self.defect == Defect::SaysTimesOfEverything || finished.recording.is_some() {
+                            finished.recording = Some(Recording { occurred_at, recorded_at });
+                        }
                     }
                 }
                 Defect::SaysStoredAgain => {
@@ -1078,6 +1163,218 @@ mod memberships {
                 return Err(Fault::new("dispatcher", "let a worker leave", FaultKind::Internal));
             }
             self.inner.leave(id, self.acted_on(epoch)).await
+        }
+    }
+}
+
+mod logs {
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        FailsWhenEmpty,
+        ForgetsWhenItRecorded,
+        LosesTheLastRecord,
+        ReadsThenWrites,
+        ReadsInOrderOfId,
+        TakesWhatItReads,
+        FollowsTheLog,
+        KeepsTheLastOfEqualRecords,
+        PublishesInTheBackground,
+    }
+
+    pub(crate) struct BrokenLog {
+        defect: Defect,
+        records: Arc<Mutex<Vec<LogRecord>>>,
+        racers: tokio::sync::Barrier,
+    }
+
+    impl BrokenLog {
+        pub(crate) fn new(defect: Defect) -> Self {
+            Self { defect, records: Arc::default(), racers: tokio::sync::Barrier::new(16) }
+        }
+    }
+
+    #[async_trait]
+    impl LongTermLog for BrokenLog {
+        async fn publish(&self, records: &[LogRecord]) -> Result<(), LogError> {
+            let mut records = records.to_vec();
+            match self.defect {
+                Defect::LosesTheLastRecord => {
+                    records.pop();
+                }
+                Defect::ReadsThenWrites => {
+                    let mut all = self.records.lock().unwrap().clone();
+                    self.racers.wait().await;
+                    all.append(&mut records);
+                    *self.records.lock().unwrap() = all;
+                }
+                Defect::KeepsTheLastOfEqualRecords => {
+                    self.records.lock().unwrap().retain(|kept| !records.contains(kept));
+                }
+                Defect::PublishesInTheBackground => {
+                    let all = Arc::clone(&self.records);
+                    let late = tokio::spawn(async move {
+                        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                        all.lock().unwrap().append(&mut records);
+                    });
+                    late.await.unwrap();
+                    records = Vec::new();
+                }
+                _ => {}
+            }
+            self.records.lock().unwrap().append(&mut records);
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl LogReader for BrokenLog {
+        async fn records(&self) -> Result<RecordStream, LogError> {
+            let mut records = match self.defect {
+                Defect::TakesWhatItReads => std::mem::take(&mut *self.records.lock().unwrap()),
+                _ => self.records.lock().unwrap().clone(),
+            };
+            match self.defect {
+                Defect::FailsWhenEmpty if records.is_empty() => {
+                    return Err(Fault::new("log", "read", FaultKind::Corrupt).into());
+                }
+                Defect::ForgetsWhenItRecorded => {
+                    records.iter_mut().for_each(|record| record.recorded_at = None);
+                }
+                Defect::ReadsInOrderOfId => records.sort_by_key(|record| record.event.id().to_string()),
+                _ => {}
+            }
+            let records = stream::iter(records.into_iter().map(Ok));
+            Ok(match self.defect {
+                Defect::FollowsTheLog => records.chain(stream::pending()).boxed(),
+                _ => records.boxed(),
+            })
+        }
+    }
+}
+
+mod outboxes {
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        ReadsInOrderOfId,
+        LosesTheLastRecord,
+        ReadsThenWrites,
+        IsNeverFull,
+        TakesWhatFits,
+        TakesWhatItReads,
+        AnswersOneMore,
+        SkipsOneAtARestart,
+        ForgetsNothing,
+        KeepsTheRoom,
+        ForgetsOneEachTime,
+        CountsBytesOfAllTime,
+        WaitsForTheNextAppend,
+        SleepsThroughAppends,
+    }
+
+    pub(crate) struct BrokenOutbox {
+        defect: Defect,
+        inner: MemoryOutbox,
+        racers: tokio::sync::Barrier,
+        appended: AtomicUsize,
+        next_append: tokio::sync::Notify,
+    }
+
+    impl BrokenOutbox {
+        pub(crate) fn new(defect: Defect) -> Self {
+            let max_bytes = if defect == Defect::IsNeverFull { u64::MAX } else { MAX_BYTES };
+            Self {
+                defect,
+                inner: MemoryOutbox::new(max_bytes),
+                racers: tokio::sync::Barrier::new(16),
+                appended: AtomicUsize::new(0),
+                next_append: tokio::sync::Notify::new(),
+            }
+        }
+
+        async fn forget_one(&self) -> Result<(), LogError> {
+            let page = self.inner.read(1).await?;
+            self.inner.forget(page.end).await
+        }
+    }
+
+    #[async_trait]
+    impl Outbox for BrokenOutbox {
+        async fn append(&self, records: &[LogRecord]) -> Result<(), LogError> {
+            let bytes: usize = records.iter().map(|record| record.to_json().len() + 1).sum();
+            let before = self.appended.fetch_add(bytes, Ordering::SeqCst);
+            match self.defect {
+                Defect::LosesTheLastRecord => {
+                    return self.inner.append(records.split_last().unwrap().1).await;
+                }
+                Defect::ReadsThenWrites => {
+                    let all = self.inner.read(usize::MAX).await?;
+                    self.racers.wait().await;
+                    // Forgets what others have appended meanwhile.
+                    let now = self.inner.read(usize::MAX).await?;
+                    self.inner.forget(now.end).await?;
+                    self.inner.append(&[&all.records, records].concat()).await?;
+                }
+                Defect::TakesWhatFits => {
+                    let mut result = Ok(());
+                    for record in records {
+                        result = result.and(self.inner.append(std::slice::from_ref(record)).await);
+                    }
+                    return result;
+                }
+                Defect::KeepsTheRoom if (before + bytes) as u64 > MAX_BYTES => return Err(LogError::Full),
+                _ => self.inner.append(records).await?,
+            }
+            self.next_append.notify_waiters();
+            Ok(())
+        }
+
+        async fn read(&self, max: usize) -> Result<OutboxPage, LogError> {
+            let max = if self.defect == Defect::AnswersOneMore { max + 1 } else { max };
+            let mut page = self.inner.read(max).await?;
+            match self.defect {
+                Defect::ReadsInOrderOfId => page.records.sort_by_key(|record| record.event.id().to_string()),
+                Defect::TakesWhatItReads => self.inner.forget(page.end).await?,
+                _ => {}
+            }
+            Ok(page)
+        }
+
+        async fn forget(&self, before: OutboxPosition) -> Result<(), LogError> {
+            match self.defect {
+                Defect::ForgetsNothing => Ok(()),
+                Defect::ForgetsOneEachTime => self.forget_one().await,
+                _ => self.inner.forget(before).await,
+            }
+        }
+
+        fn status(&self) -> OutboxStatus {
+            match self.defect {
+                Defect::CountsBytesOfAllTime => {
+                    OutboxStatus { bytes: self.appended.load(Ordering::SeqCst) as u64 }
+                }
+                _ => self.inner.status(),
+            }
+        }
+
+        async fn wait(&self) {
+            match self.defect {
+                Defect::WaitsForTheNextAppend => self.next_append.notified().await,
+                Defect::SleepsThroughAppends if self.status().bytes == 0 => std::future::pending().await,
+                _ => self.inner.wait().await,
+            }
+        }
+    }
+
+    #[async_trait]
+    impl RestartedOutbox for BrokenOutbox {
+        async fn restart(&self) {
+            if self.defect == Defect::SkipsOneAtARestart {
+                self.forget_one().await.unwrap();
+            }
         }
     }
 }

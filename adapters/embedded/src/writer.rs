@@ -259,7 +259,7 @@ mod tests {
 
     use futures_util::future::join_all;
     use futures_util::poll;
-    use mini_platform_core::domain::{AppendOutcome, EventBatch};
+    use mini_platform_core::domain::{AppendOutcome, EventBatch, Recording};
     use mini_platform_core::error::{FaultKind, Retry, StoreError};
     use mini_platform_core::port::EventStore;
     use mini_platform_core::testkit::{at, batch, id, transfer};
@@ -332,7 +332,7 @@ mod tests {
             gate.go.send(true).unwrap();
         }
         let outcomes: Vec<_> = all.await.into_iter().flat_map(Result::unwrap).collect();
-        let duplicate = AppendOutcome::Duplicate { occurred_at: at(1) };
+        let duplicate = AppendOutcome::Duplicate(Recording { occurred_at: at(1), recorded_at: at(9) });
         let expected = [AppendOutcome::Stored, duplicate, AppendOutcome::Conflict];
         assert_eq!(outcomes, [expected, expected].concat(), "outcomes hold within and between groups");
         let commits = gate.entered.try_iter().count();

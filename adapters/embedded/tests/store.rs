@@ -10,7 +10,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use futures_util::{StreamExt, stream};
 use mini_platform_core::domain::{
     AppendOutcome, ClientQuery, Edge, EventFilter, EventQuery, Interaction, ListEntry, MatchMode,
-    NeighbourQuery, PageSize, Side, Verdict,
+    NeighbourQuery, PageSize, Recording, Side, Verdict,
 };
 use mini_platform_core::error::{FaultKind, RegistryError, SourceError, StoreError};
 use mini_platform_core::port::{AdjacencyStore, EventStore, FraudList, FraudRegistry, ReplaceOutcome};
@@ -308,7 +308,8 @@ async fn a_damaged_event_is_a_corrupt_fault_for_whoever_asks_for_it() {
     assert_eq!(fault_kind(&resent), FaultKind::Corrupt);
     let outcome =
         store.append(&batch([events[1].clone(), transfer("c", "ann", "bob", 2)]), at(9)).await.unwrap();
-    assert_eq!(outcome, [AppendOutcome::Duplicate { occurred_at: at(1) }, AppendOutcome::Stored]);
+    let first = Recording { occurred_at: at(1), recorded_at: at(9) };
+    assert_eq!(outcome, [AppendOutcome::Duplicate(first), AppendOutcome::Stored]);
 }
 
 #[tokio::test]

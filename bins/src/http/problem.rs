@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use mini_platform_core::error::{DispatchError, FetchError, IngestError, RegistryError, Retry};
+use mini_platform_core::error::{DispatchError, FetchError, IngestError, LotError, RegistryError, Retry};
 use serde::Serialize;
 use warp::Reply;
 use warp::reply::Response;
@@ -244,6 +244,18 @@ fn dispatch_failure(error: &DispatchError) -> (Code, &'static str) {
             (Code::Internal, "The data could not be read; the log of the service says why.")
         }
         DispatchError::Fetch(_) => (Code::Unavailable, "The data cannot be read now; ask again in a moment."),
+        DispatchError::Log(_) => (
+            Code::Unavailable,
+            "It could not be logged, and nothing is promised; resend it with the same id in a moment.",
+        ),
+        DispatchError::Park(LotError::Full) => (
+            Code::Overloaded,
+            "It can be neither finished nor parked, because too much is parked already; resend it later with the same id.",
+        ),
+        DispatchError::Park(_) => (
+            Code::Unavailable,
+            "It could be neither finished nor parked, and nothing is promised; resend it with the same id in a moment.",
+        ),
         DispatchError::Batch(source) => dispatch_failure(source),
         DispatchError::ShuttingDown => {
             (Code::Unavailable, "The service is shutting down; resend it with the same id in a moment.")
@@ -257,7 +269,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use mini_platform_core::error::{Fault, FaultKind, StoreError};
+    use mini_platform_core::error::{Fault, FaultKind, LogError, StoreError};
 
     use super::*;
 
@@ -284,6 +296,10 @@ mod tests {
             (E::Ingest(IngestError::Append(store(FaultKind::Timeout))), (503, "unavailable", Some(1))),
             (E::Ingest(IngestError::Link(store(FaultKind::Internal))), (503, "unavailable", Some(1))),
             (E::Ingest(fault(FaultKind::Unavailable).into()), (503, "unavailable", Some(1))),
+            (E::Log(LogError::Full), (503, "unavailable", Some(1))),
+            (E::Park(LotError::Full), (503, "overloaded", Some(1))),
+            (E::Park(fault(FaultKind::Internal).into()), (503, "unavailable", Some(1))),
+            (E::BrokeDown, (500, "internal", None)),
             (E::Fetch(RegistryError::NoList.into()), (503, "no_fraud_list", Some(1))),
             (E::Fetch(store(FaultKind::Unavailable).into()), (503, "unavailable", Some(1))),
             (E::Fetch(store(FaultKind::Corrupt).into()), (500, "internal", None)),

@@ -144,6 +144,11 @@ pub(super) fn write_unavailable(out: &mut Vec<u8>, id: &EventId, problem: &Probl
     write(out, &ResultJson { id: Some(id.as_str()), outcome: "unavailable", screening: None, error });
 }
 
+/// Writes the result of an event that is kept until it can be finished.
+pub(super) fn write_parked(out: &mut Vec<u8>, id: &EventId) {
+    write(out, &ResultJson { id: Some(id.as_str()), outcome: "parked", screening: None, error: None });
+}
+
 /// Writes the result of an event that was not looked at.
 pub(super) fn write_skipped(out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"outcome":"skipped"}"#);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, BranchId, ClientId, Currency, EventId, Timestamp};
+use super::{Amount, BranchId, ClientId, Currency, EventId, Recording, Timestamp};
 
 /// When an event happened, and who said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +197,24 @@ impl Event {
         std::iter::once(first).chain(second)
     }
 
+    /// Returns the client whose event it is: who pays in a transaction, who uses a branch in an operation.
+    ///
+    /// What is kept in order per client is kept by this one.
+    #[must_use]
+    pub fn client(&self) -> &ClientId {
+        match &self.details {
+            EventDetails::Transaction { sender: client, .. } | EventDetails::Operation { client, .. } => {
+                client
+            }
+        }
+    }
+
+    /// Says another time at which the event happened.
+    #[must_use]
+    pub fn happened(self, occurred_at: OccurredAt) -> Self {
+        Self { occurred_at, ..self }
+    }
+
     /// Whether `self` says the same as the `stored` event of the same id.
     ///
     /// A time that the submitter left out says nothing, so it agrees with any.
@@ -221,6 +239,14 @@ pub struct StoredEvent {
     pub event: Event,
     /// When the worker stored it.
     pub recorded_at: Timestamp,
+}
+
+impl StoredEvent {
+    /// Returns the times under which the event is stored.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        Recording { occurred_at: self.event.occurred_at().timestamp(), recorded_at: self.recorded_at }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 
 use super::page::InvalidPage;
-use super::{ClientId, EventId, PageSize, PageToken, PartyRole, StoredEvent, Timestamp};
+use super::{ClientId, EventId, PageSize, PageToken, ParcelId, PartyRole, StoredEvent, Timestamp};
 
 /// Which events of a client are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,9 +294,62 @@ impl ClientQuery {
     }
 
     fn fingerprint() -> u64 {
-        let mut hasher = fnv::FnvHasher::default();
-        hasher.write(b"clients");
-        hasher.finish()
+        fingerprint_of(b"clients")
+    }
+}
+
+/// Binds the tokens of a query that has no parameters.
+fn fingerprint_of(query: &[u8]) -> u64 {
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(query);
+    hasher.finish()
+}
+
+/// Asks for parcels of a parking lot, by ascending id: those that were made first come first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParcelQuery {
+    size: PageSize,
+    after: Option<ParcelId>,
+}
+
+impl ParcelQuery {
+    /// Sets how many parcels one page holds at most.
+    #[must_use]
+    pub fn with_size(mut self, size: PageSize) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Continues behind a page.
+    ///
+    /// # Errors
+    /// The token is none that a query for parcels answered.
+    pub fn with_token(mut self, token: &PageToken) -> Result<Self, InvalidPage> {
+        let id = token.open_text(Self::fingerprint())?;
+        self.after = Some(id.parse().map_err(|_| InvalidPage::Token)?);
+        Ok(self)
+    }
+
+    /// Returns how many parcels one page holds at most.
+    #[must_use]
+    pub fn size(&self) -> PageSize {
+        self.size
+    }
+
+    /// Returns the parcel behind which to go on.
+    #[must_use]
+    pub fn after(&self) -> Option<ParcelId> {
+        self.after
+    }
+
+    /// Makes the token of the page that ends with a parcel.
+    #[must_use]
+    pub fn token_after(&self, last: ParcelId) -> PageToken {
+        PageToken::seal(Self::fingerprint(), last.to_string().as_bytes())
+    }
+
+    fn fingerprint() -> u64 {
+        fingerprint_of(b"parcels")
     }
 }
 

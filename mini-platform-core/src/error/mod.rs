@@ -7,7 +7,7 @@ mod service;
 
 pub use causes::Causes;
 pub use fault::{BoxError, Fault, FaultKind};
-pub use port::{RegistryError, SourceError, StoreError};
+pub use port::{LogError, LotError, RegistryError, SourceError, StoreError};
 pub use service::{DispatchError, FetchError, IngestError};
 
 use std::time::Duration;

@@ -53,6 +53,62 @@ impl RegistryError {
     }
 }
 
+/// A parking lot failed, or has no room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LotError {
+    /// It holds as much as it may.
+    #[error("the parking lot is full (parking.max_parcels, parking.max_bytes)")]
+    Full,
+    /// The backend failed; whether it acted is unknown, and the same call may be made again.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl LotError {
+    /// Says whether a retry can help.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Full => Retry::Backoff,
+            Self::Fault(fault) => fault.retry(),
+        }
+    }
+}
+
+/// A long-term log or its outbox failed, or has no room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The outbox holds as much as it may, because the log does not take it.
+    #[error("the outbox of the long-term log is full (log.max_outbox)")]
+    Full,
+    /// What was read is no record.
+    #[error("{place} holds no record")]
+    Undecodable {
+        /// Where was read, such as a file and its line.
+        place: String,
+        /// What is wrong with it.
+        #[source]
+        reason: super::BoxError,
+    },
+    /// The backend failed; any of the records may be kept, and they may be published again.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl LogError {
+    /// Says whether a retry can help.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Full => Retry::Backoff,
+            Self::Undecodable { .. } => Retry::Never,
+            Self::Fault(fault) => fault.retry(),
+        }
+    }
+}
+
 /// A fraud source failed, or what it gave is no fraud list.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

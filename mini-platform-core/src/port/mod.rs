@@ -15,7 +15,10 @@ mod clock;
 mod event_store;
 mod fraud_registry;
 mod fraud_source;
+mod long_term_log;
 mod membership;
+mod outbox;
+mod parking_lot;
 mod worker_dialer;
 mod worker_node;
 
@@ -24,7 +27,10 @@ pub use clock::{Clock, SystemClock};
 pub use event_store::EventStore;
 pub use fraud_registry::{EntryStream, FraudList, FraudRegistry, KEPT_VERSIONS, ReplaceOutcome};
 pub use fraud_source::{Fetched, FraudSource, RawList};
+pub use long_term_log::{LogReader, LongTermLog, MAX_RECORDS, RecordStream};
 pub use membership::{HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest, Membership, MembershipLease};
+pub use outbox::{Outbox, OutboxPage, OutboxPosition, OutboxStatus};
+pub use parking_lot::ParkingLot;
 pub use worker_dialer::{Dialled, WorkerDialer};
 pub use worker_node::{ClientOverview, FetchAnswer, FetchQuery, WorkerNode};
 
@@ -35,7 +41,10 @@ pub(crate) mod mock {
     pub use super::event_store::MockEventStore;
     pub use super::fraud_registry::MockFraudRegistry;
     pub use super::fraud_source::MockFraudSource;
+    pub use super::long_term_log::{MockLogReader, MockLongTermLog};
     pub use super::membership::MockMembership;
+    pub use super::outbox::MockOutbox;
+    pub use super::parking_lot::MockParkingLot;
     pub use super::worker_dialer::MockWorkerDialer;
     pub use super::worker_node::MockWorkerNode;
 }

@@ -15,7 +15,9 @@ pub(super) async fn link(
     for (event, outcome) in batch.events().iter().zip(outcomes) {
         match outcome {
             AppendOutcome::Stored => edges.extend(Edge::implied_by(event, event.occurred_at().timestamp())),
-            AppendOutcome::Duplicate { occurred_at } => edges.extend(Edge::implied_by(event, *occurred_at)),
+            AppendOutcome::Duplicate(recording) => {
+                edges.extend(Edge::implied_by(event, recording.occurred_at));
+            }
             AppendOutcome::Conflict => {}
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mini_platform_core::decorate::{RetryPolicy, Retrying};
 use mini_platform_core::domain::{
-    AppendOutcome, ClientQuery, Edge, EventFilter, EventQuery, NeighbourQuery, Side,
+    AppendOutcome, ClientQuery, Edge, EventFilter, EventQuery, NeighbourQuery, Recording, Side,
 };
 use mini_platform_core::error::{Fault, FaultKind, RegistryError, StoreError};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
@@ -81,7 +81,8 @@ async fn an_append_whose_answer_was_lost_ends_in_a_duplicate() {
         let event_id = format!("e-{}", lost.as_str());
         let store = retrying(Arc::new(Faulty::new(Arc::clone(&inner), [Fate::LoseAnswer(lost)])));
         let outcomes = store.append(&batch([transfer(&event_id, "ann", "bob", 1)]), at(1)).await.unwrap();
-        assert_eq!(outcomes, [AppendOutcome::Duplicate { occurred_at: at(1) }], "{lost:?}");
+        let first = Recording { occurred_at: at(1), recorded_at: at(1) };
+        assert_eq!(outcomes, [AppendOutcome::Duplicate(first)], "{lost:?}");
     }
     let stored = inner.query(&EventQuery::new(client("ann"), EventFilter::Sent)).await.unwrap();
     assert_eq!(stored.items.len(), 2, "each is stored once");

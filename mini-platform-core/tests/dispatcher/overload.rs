@@ -124,6 +124,7 @@ async fn there_is_room_again_whatever_way_a_request_ends() {
     }
     member.act(Act::Hang);
     assert!(tokio::time::timeout(millis(10), send(&dispatcher, 2)).await.is_err(), "its caller went away");
+    tokio::time::sleep(DispatcherConfig::default().timeout).await;
     member.act(Act::Answer(Duration::ZERO));
     send(&dispatcher, 3).await.unwrap();
 }
