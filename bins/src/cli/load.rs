@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::time::Instant;
 
 use self::drive::{Pace, drive};
@@ -50,7 +50,7 @@ enum LoadAction {
 
 #[derive(Debug, Clone, clap::Args)]
 struct LoadSendArgs {
-    /// The running platform; repeat it, and events go to several in turn
+    /// The running platform; repeat it for several dispatchers, and each client's events start with the same one
     #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
     url: Vec<BaseUrl>,
     /// Events a second, whether or not the platform keeps up
@@ -98,9 +98,9 @@ struct LoadCheckArgs {
     /// The running platform
     #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
     url: BaseUrl,
-    /// The long-term log: a file of records, a folder of them, or - for standard input
+    /// The long-term log: a file of records, a folder of them, or - for standard input; repeat it for several
     #[arg(long, value_name = "PATH")]
-    log: Option<PathBuf>,
+    log: Vec<PathBuf>,
     /// How long to wait until nothing is parked any more
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     settle: Duration,
@@ -126,12 +126,10 @@ async fn send(args: LoadSendArgs) -> anyhow::Result<Finish> {
     let clients = usize::try_from(args.clients)?;
     let plan = Plan::new(&run, args.seed, clients, &listed, args.fraudulent);
     let platforms: Vec<PlatformClient> = args.url.iter().cloned().map(PlatformClient::new).collect();
-    if platforms.is_empty() {
-        bail!("there is no platform to send to");
-    }
+    let dispatchers = u8::try_from(platforms.len()).context("there are too many platforms")?;
     let (ledger, file) = args.ledger.as_deref().map(Ledger::create).transpose()?.unzip();
     if let Some(ledger) = &ledger {
-        ledger.note(&Entry::run(&run, args.seed, args.in_order)).await?;
+        ledger.note(&Entry::run(&run, args.seed, dispatchers)).await?;
     }
     eprintln!("run {run}, seed {}", args.seed);
     let in_order = if args.in_order { clients } else { 0 };
@@ -164,7 +162,7 @@ fn run_name() -> String {
 
 async fn check(args: LoadCheckArgs) -> anyhow::Result<Finish> {
     let platform = PlatformClient::new(args.url);
-    let report = check::check(&platform, &args.ledger, args.log.as_deref(), args.settle).await?;
+    let report = check::check(&platform, &args.ledger, &args.log, args.settle).await?;
     print(&report)?;
     Ok(if report.is_clean() { Finish::Complete } else { Finish::Incomplete })
 }

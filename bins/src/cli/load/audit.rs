@@ -39,11 +39,14 @@ pub(super) enum PutOff {
     Dead,
 }
 
-/// How far the log is for one client.
+/// How far the log is for the events of one client that went to one platform: the event that was sent last, by its
+/// line of the ledger and its number.
 #[derive(Debug, Clone, Copy, Default)]
 struct LogPosition {
-    /// Of the events that are logged, the one that was sent last: its line of the ledger, and its number.
-    latest: (u32, u64),
+    /// Of all.
+    any: (u32, u64),
+    /// Of those that were parked, without a word that they may have been finished before.
+    parked: (u32, u64),
 }
 
 /// What a ledger says, and what was found of it so far.
@@ -51,13 +54,15 @@ struct LogPosition {
 pub(super) struct Audit {
     run: String,
     prefix: String,
+    /// How many dispatchers there are. Each has its own way to the log, and any may redrive what another parked.
+    platforms: u8,
     /// By the events' numbers.
     accounts: Vec<Account>,
     /// The clients that the run made up, by the order of their appearance.
     clients: HashMap<String, usize>,
     listed: BTreeSet<String>,
     branches: HashSet<String>,
-    /// By the fingerprint of the client, once there is a log.
+    /// By the fingerprint of the client and the platform, once there is a log.
     log: Option<HashMap<u64, LogPosition>>,
     violations: Violations,
 }
@@ -69,10 +74,11 @@ fn index(number: u64) -> usize {
 
 impl Audit {
     /// Starts the audit of a run.
-    pub(super) fn new(run: &str) -> Self {
+    pub(super) fn new(run: &str, platforms: u8) -> Self {
         Self {
             run: run.to_owned(),
             prefix: event::id_prefix(run),
+            platforms,
             accounts: Vec::new(),
             clients: HashMap::new(),
             listed: BTreeSet::new(),
@@ -89,11 +95,16 @@ impl Audit {
     pub(super) fn entry(&mut self, line: u32, entry: &Entry) -> Result<(), ForeignEntry> {
         match entry {
             Entry::Run { .. } => Err(ForeignEntry { line }),
-            Entry::Send { event: None, .. } => Ok(()),
-            Entry::Send { id, event: Some(event), listed, .. } => {
+            Entry::Send { id, to, event: None, .. } => {
+                let account = self.account(id).ok_or(ForeignEntry { line })?;
+                account.to = *to;
+                account.set(Mark::SentAgain);
+                Ok(())
+            }
+            Entry::Send { id, to, event: Some(event), listed, .. } => {
                 self.note_names(event, *listed);
                 let account = self.account(id).ok_or(ForeignEntry { line })?;
-                (account.content, account.sent) = (event.fingerprint(), line);
+                (account.content, account.sent, account.to) = (event.fingerprint(), line, *to);
                 if event.is_transaction() {
                     account.set(Mark::Transaction);
                 }
@@ -109,8 +120,8 @@ impl Audit {
                 }
                 let is_stored_again = *answer == Answer::Stored && account.answer == Some(Answer::Stored);
                 account.answer = Some(*answer);
-                if answer.is_finished() && account.finished == 0 {
-                    account.finished = line;
+                if answer.is_acknowledged() && account.acknowledged == 0 {
+                    account.acknowledged = line;
                 }
                 if is_stored_again {
                     self.violations.add(Law::Doubled, || format!("{id} was twice answered as stored"));
@@ -242,13 +253,33 @@ impl Audit {
         }
     }
 
-    /// Checks that no event is logged before one that was finished when it was sent.
+    /// Checks that no event is logged before one that had its answer when it was sent.
+    ///
+    /// That is so for events that were finished at once, and among those that were parked. Between dispatchers there is
+    /// an order only for what each finished at the first attempt.
     fn follow(&mut self, number: u64, event: &LoadEvent) {
-        let Some(account) = self.accounts.get(index(number)) else { return };
-        let position = self.log.get_or_insert_default().entry(fingerprint(event.owner())).or_default();
-        let (latest, later) = position.latest;
-        position.latest = position.latest.max((account.sent, number));
-        if account.finished != 0 && account.finished < latest {
+        let Some(account) = self.accounts.get(index(number)).copied() else { return };
+        let place = fingerprint(&(event.owner(), account.to));
+        let position = self.log.get_or_insert_default().entry(place).or_default();
+        let is_finished = account.answer.is_some_and(Answer::is_finished);
+        let (is_alone, is_first) = (self.platforms == 1, !account.has(Mark::SentAgain));
+        let is_parked = account.answer == Some(Answer::Parked) && is_alone;
+        let before = if is_finished {
+            position.any
+        } else if is_parked {
+            position.parked
+        } else {
+            (0, 0)
+        };
+        let here = (account.sent, number);
+        if is_alone || is_finished && is_first {
+            position.any = position.any.max(here);
+        }
+        if is_parked && is_first {
+            position.parked = position.parked.max(here);
+        }
+        let (sent, later) = before;
+        if account.acknowledged < sent {
             let later = event::id(&self.run, later);
             let place =
                 || format!("{} is behind {later}, which was sent after its acknowledgement", event.id);

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) async fn check(
     platform: &PlatformClient,
     ledger: &Path,
-    log: Option<&Path>,
+    logs: &[PathBuf],
     settle: Duration,
 ) -> anyhow::Result<Report> {
     let mut audit = read_ledger(ledger)?;
@@ -50,15 +50,15 @@ pub(super) async fn check(
         checker.client(&mut audit, &name).await?;
     }
     checker.look_up(&mut audit).await?;
-    if let Some(log) = log {
+    for log in logs {
         read_log(&mut audit, log)?;
     }
     Ok(audit.finish())
 }
 
 fn read_ledger(path: &Path) -> anyhow::Result<Audit> {
-    let (mut reader, run) = LedgerReader::open(path)?;
-    let mut audit = Audit::new(&run);
+    let (mut reader, run, platforms) = LedgerReader::open(path)?;
+    let mut audit = Audit::new(&run, platforms);
     while let Some((line, entry)) = reader.next()? {
         audit.entry(line, &entry).with_context(|| path.display().to_string())?;
     }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::event::LoadEvent;
 use super::ledger::{Answer, Entry, Ledger};
 use super::plan::{Plan, Planned, due_after};
 use super::tally::LoadTally;
@@ -60,7 +61,7 @@ pub(super) struct Pace {
 /// What all events share.
 #[derive(Debug)]
 struct Driver {
-    /// The platforms that take events, asked in turn.
+    /// The platforms that take events, up to 255.
     platforms: Vec<PlatformClient>,
     pace: Pace,
     ledger: Option<Ledger>,
@@ -75,6 +76,8 @@ struct Driver {
 struct Underway {
     number: u64,
     id: String,
+    /// Which platform is asked first.
+    first_to: usize,
     route: &'static str,
     body: Bytes,
     due: Instant,
@@ -139,22 +142,18 @@ fn tell(tally: &LoadTally) {
 /// Sends one event until it is acknowledged or given up.
 async fn submit(driver: Arc<Driver>, number: u64, planned: Planned, due: Instant) -> anyhow::Result<()> {
     let Planned { event, listed, owner } = planned;
-    let (id, route) = (event.id.clone(), event.route());
-    let event_under_way = Underway { number, id, route, body: serde_json::to_vec(&event)?.into(), due };
-    let Some(_turn) = driver.turn(owner, due).await else {
-        return driver.not_sent(&event_under_way).await;
-    };
-    let first =
-        Entry::Send { id: event_under_way.id.clone(), attempt: 1, event: Some(Box::new(event)), listed };
-    driver.note(&first).await?;
+    let (id, route, body) = (event.id.clone(), event.route(), serde_json::to_vec(&event)?.into());
+    let underway = Underway { number, id, first_to: owner.unwrap_or_default(), route, body, due };
+    let Some(_turn) = driver.turn(owner, due).await else { return driver.not_sent(&underway).await };
+    driver.note_send(&underway, 1, Some(event), listed).await?;
     sleep_until(due).await;
     let Ok(Ok(connection)) = timeout_at(due + NOT_SENT_AFTER, driver.connections.acquire()).await else {
-        return driver.not_sent(&event_under_way).await;
+        return driver.not_sent(&underway).await;
     };
     if due.elapsed() > LATE_AFTER {
         driver.with_tally(|tally| tally.late += 1);
     }
-    driver.send_until_acknowledged(&event_under_way, connection).await
+    driver.send_until_acknowledged(&underway, connection).await
 }
 
 impl Driver {
@@ -200,21 +199,32 @@ impl Driver {
                 break;
             };
             connection = next;
-            self.note(&Entry::Send {
-                id: event.id.clone(),
-                attempt: attempt + 1,
-                event: None,
-                listed: false,
-            })
-            .await?;
+            self.note_send(event, attempt + 1, None, false).await?;
             since = Instant::now();
         }
         Ok(())
     }
 
+    /// Returns which platform an attempt goes to: each goes to the next one.
+    fn platform(&self, event: &Underway, attempt: u32) -> usize {
+        let turn = event.first_to.wrapping_add(attempt as usize - 1);
+        turn.checked_rem(self.platforms.len()).unwrap_or_default()
+    }
+
+    async fn note_send(
+        &self,
+        event: &Underway,
+        attempt: u32,
+        first: Option<LoadEvent>,
+        listed: bool,
+    ) -> anyhow::Result<()> {
+        let to = u8::try_from(self.platform(event, attempt))?;
+        self.note(&Entry::Send { id: event.id.clone(), attempt, to, event: first.map(Box::new), listed })
+            .await
+    }
+
     async fn attempt(&self, event: &Underway, attempt: u32) -> (Answer, Option<String>) {
-        let turn = usize::try_from(event.number).unwrap_or_default().wrapping_add(attempt as usize);
-        let Some(platform) = self.platforms.get(turn % self.platforms.len().max(1)) else {
+        let Some(platform) = self.platforms.get(self.platform(event, attempt)) else {
             return (Answer::Failed, Some("there is no platform to ask".to_owned()));
         };
         match timeout(self.pace.timeout, platform.post_one(event.route, event.body.clone())).await {

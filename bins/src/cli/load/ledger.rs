@@ -33,13 +33,15 @@ pub(super) enum Entry {
         version: u32,
         run: String,
         seed: u64,
-        /// Set when each client had one event under way at a time.
-        in_order: bool,
+        /// How many platforms events went to; more than one are dispatchers of one cluster.
+        platforms: u8,
     },
     /// An event is about to be sent, again or for the first time.
     Send {
         id: String,
         attempt: u32,
+        /// Which of the platforms it goes to.
+        to: u8,
         /// With the first attempt only: the later ones send the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         event: Option<Box<LoadEvent>>,
@@ -61,8 +63,8 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    pub(super) fn run(run: &str, seed: u64, in_order: bool) -> Self {
-        Self::Run { version: VERSION, run: run.to_owned(), seed, in_order }
+    pub(super) fn run(run: &str, seed: u64, platforms: u8) -> Self {
+        Self::Run { version: VERSION, run: run.to_owned(), seed, platforms }
     }
 }
 
@@ -205,12 +207,12 @@ pub(super) struct LedgerReader {
 }
 
 impl LedgerReader {
-    /// Opens a ledger, and returns the name of its run.
-    pub(super) fn open(path: &Path) -> anyhow::Result<(Self, String)> {
+    /// Opens a ledger, and returns the name of its run and to how many platforms it went.
+    pub(super) fn open(path: &Path) -> anyhow::Result<(Self, String, u8)> {
         let file = File::open(path).with_context(|| format!("cannot read the ledger {}", path.display()))?;
         let mut reader = Self { path: path.to_owned(), file: BufReader::new(file), line: 0 };
         match reader.next()? {
-            Some((_, Entry::Run { version: VERSION, run, .. })) => Ok((reader, run)),
+            Some((_, Entry::Run { version: VERSION, run, platforms, .. })) => Ok((reader, run, platforms)),
             Some((_, Entry::Run { version, .. })) => {
                 bail!("{} is a ledger of version {version}; this program reads {VERSION}", path.display())
             }
@@ -243,7 +245,7 @@ mod tests {
     fn send(id: &str) -> Entry {
         let event =
             LoadEvent { id: id.to_owned(), client: Some("Zoë\n\"1\"".to_owned()), ..LoadEvent::default() };
-        Entry::Send { id: id.to_owned(), attempt: 1, event: Some(Box::new(event)), listed: true }
+        Entry::Send { id: id.to_owned(), attempt: 1, to: 0, event: Some(Box::new(event)), listed: true }
     }
 
     fn answer(id: &str, answer: Answer) -> Entry {
@@ -251,7 +253,7 @@ mod tests {
     }
 
     fn entries(path: &Path) -> anyhow::Result<Vec<Entry>> {
-        let (mut reader, _) = LedgerReader::open(path)?;
+        let (mut reader, ..) = LedgerReader::open(path)?;
         let entries = std::iter::from_fn(|| reader.next().transpose());
         entries.map(|entry| entry.map(|(_, entry)| entry)).collect()
     }
@@ -261,7 +263,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         let (ledger, file) = Ledger::create(&path).unwrap();
-        ledger.note(&Entry::run("r1", 7, false)).await.unwrap();
+        ledger.note(&Entry::run("r1", 7, 1)).await.unwrap();
         let mut noted = Vec::new();
         for outcome in Answer::ALL {
             for entry in [send("load-r1-1"), answer("load-r1-1", outcome)] {
@@ -279,7 +281,7 @@ mod tests {
     async fn a_line_that_is_cut_off_is_left_out_at_the_end_and_refused_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
-        let whole: Vec<String> = [Entry::run("r1", 7, false), send("a"), send("b")]
+        let whole: Vec<String> = [Entry::run("r1", 7, 1), send("a"), send("b")]
             .iter()
             .map(|entry| serde_json::to_string(entry).unwrap())
             .collect();
@@ -295,7 +297,7 @@ mod tests {
     async fn a_ledger_is_never_written_over_and_other_files_are_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
-        std::fs::write(&path, "{\"run\":{\"version\":2,\"run\":\"r\",\"seed\":1,\"in_order\":false}}\n")
+        std::fs::write(&path, "{\"run\":{\"version\":2,\"run\":\"r\",\"seed\":1,\"platforms\":1}}\n")
             .unwrap();
         assert!(Ledger::create(&path).is_err());
         assert!(LedgerReader::open(&path).unwrap_err().to_string().contains("version 2"));

@@ -9,10 +9,12 @@ pub(super) struct Account {
     pub(super) content: u64,
     /// The line of the ledger with the first send; 0 when it was never sent.
     pub(super) sent: u32,
-    /// The line of the ledger by which the platform had decided for good; 0 when it never said so.
-    pub(super) finished: u32,
+    /// The line of the ledger with the acknowledgement; 0 when there is none.
+    pub(super) acknowledged: u32,
     /// The acknowledgement, or the last answer when there is none.
     pub(super) answer: Option<Answer>,
+    /// Which platform it was last sent to.
+    pub(super) to: u8,
     marks: u16,
 }
 
@@ -39,6 +41,8 @@ pub(super) enum Mark {
     LoggedStored = 1 << 9,
     LoggedFraudulent = 1 << 10,
     LoggedConflict = 1 << 11,
+    /// It was sent more than once.
+    SentAgain = 1 << 12,
 }
 
 impl Account {

@@ -135,7 +135,7 @@ impl fmt::Display for Report {
             return writeln!(f, "\nevery law holds");
         }
         for (law, (count, examples)) in &self.violations.found {
-            writeln!(f, "\nBROKEN {count} times: {}", law.as_str())?;
+            writeln!(f, "\nBROKEN ({count}): {}", law.as_str())?;
             for example in examples {
                 writeln!(f, "  {example}")?;
             }
