@@ -49,10 +49,12 @@ enum Command {
 }
 
 /// The demo runs in memory with the bundled list, whatever is configured for a real platform.
-const DEMO: [(&str, &str); 4] = [
+const DEMO: [(&str, &str); 6] = [
     ("store.backend", "memory"),
     ("adjacency.backend", "memory"),
     ("registry.backend", "memory"),
+    ("parking.backend", "memory"),
+    ("log.backend", "none"),
     ("feeder.source", "bundled"),
 ];
 
