@@ -22,7 +22,10 @@ use self::drive::{Pace, drive};
 use self::ledger::{Entry, Ledger};
 use self::plan::Plan;
 use super::{DEFAULT_URL, Finish};
+use crate::backend::{LogPlace, log_reader};
 use crate::client::{BaseUrl, PlatformClient};
+use crate::config::Need;
+use crate::program::ConfigArgs;
 use crate::random::random_seed;
 use crate::{bundled, lifecycle};
 
@@ -98,9 +101,12 @@ struct LoadCheckArgs {
     /// The running platform
     #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
     url: BaseUrl,
-    /// The long-term log: a file of records, a folder of them, or - for standard input; repeat it for several
-    #[arg(long, value_name = "PATH")]
+    /// The folder of the long-term log; repeat it when several dispatchers have one each
+    #[arg(long, value_name = "DIR")]
     log: Vec<PathBuf>,
+    /// Read the long-term log from Kafka, which is configured as for the platform
+    #[arg(long)]
+    kafka: bool,
     /// How long to wait until nothing is parked any more
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     settle: Duration,
@@ -113,9 +119,9 @@ fn part(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) async fn run(args: LoadArgs) -> anyhow::Result<Finish> {
+pub(super) async fn run(args: LoadArgs, config: ConfigArgs) -> anyhow::Result<Finish> {
     match args.action {
-        Some(LoadAction::Check(args)) => check(args).await,
+        Some(LoadAction::Check(args)) => check(args, config).await,
         None => send(args.send).await,
     }
 }
@@ -160,9 +166,15 @@ fn run_name() -> String {
     format!("{:010x}", random_seed() & 0xff_ffff_ffff)
 }
 
-async fn check(args: LoadCheckArgs) -> anyhow::Result<Finish> {
+async fn check(args: LoadCheckArgs, config: ConfigArgs) -> anyhow::Result<Finish> {
+    let config = config.load(&[Need::NoBackend])?.config;
+    let folders = args.log.into_iter().map(LogPlace::Folder);
+    let mut logs = Vec::new();
+    for place in folders.chain(args.kafka.then_some(LogPlace::Kafka)) {
+        logs.push(log_reader(&place, &config).await?);
+    }
     let platform = PlatformClient::new(args.url);
-    let report = check::check(&platform, &args.ledger, &args.log, args.settle).await?;
+    let report = check::check(&platform, &args.ledger, &logs, args.settle).await?;
     print(&report)?;
     Ok(if report.is_clean() { Finish::Complete } else { Finish::Incomplete })
 }

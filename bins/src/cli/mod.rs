@@ -34,6 +34,7 @@ pub use send::SendArgs;
 pub(crate) use output::is_closed;
 
 use crate::client::{BaseUrl, PlatformClient};
+use crate::program::ConfigArgs;
 
 /// Where the platform listens when nobody says otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -92,10 +93,10 @@ impl Finish {
 ///
 /// # Errors
 /// It could not do its work; nothing was written to standard output, or not all of it.
-pub async fn run(command: ClientCommand) -> anyhow::Result<Finish> {
+pub async fn run(command: ClientCommand, config: ConfigArgs) -> anyhow::Result<Finish> {
     match command {
         ClientCommand::Import(args) => import::run(args).await,
-        ClientCommand::Load(args) => load::run(*args).await,
+        ClientCommand::Load(args) => load::run(*args, config).await,
         ClientCommand::Send(args) => send::run(args).await,
         ClientCommand::Fetch(args) => fetch::run(args).await,
     }

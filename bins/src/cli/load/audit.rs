@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use serde::Deserialize;
+use mini_platform_core::domain::Outcome;
 
 use self::account::{Account, Mark};
 pub(super) use self::links::{Branch, ClientAudit, Interaction};
@@ -20,17 +20,9 @@ pub(super) use self::report::Report;
 use self::report::{Law, Row, Violations};
 use super::event::{self, LoadEvent, fingerprint};
 use super::ledger::{Answer, Entry};
-use crate::client::ResultOutcome;
 
 /// Events that one ledger may have: more than a day of any rate that one machine can send.
 const MAX_EVENTS: u64 = 1 << 30;
-
-/// A record of the long-term log, as far as it matters here.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct LogRecord {
-    pub(super) event: LoadEvent,
-    pub(super) outcome: ResultOutcome,
-}
 
 /// Where an event is put off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,23 +223,18 @@ impl Audit {
     }
 
     /// Takes a record of the long-term log; those of one client in their order.
-    pub(super) fn logged(&mut self, record: &LogRecord) {
-        let LogRecord { event, outcome } = record;
+    pub(super) fn logged(&mut self, event: &LoadEvent, outcome: Outcome) {
         let Some(number) = self.number(&event.id) else { return };
         if !self.is_as_sent(number, event, "logged") {
             return;
         }
         let Some(account) = self.accounts.get_mut(index(number)) else { return };
         let is_first = !account.is_logged();
-        match outcome {
-            ResultOutcome::Stored | ResultOutcome::Duplicate => account.set(Mark::LoggedStored),
-            ResultOutcome::Fraudulent => account.set(Mark::LoggedFraudulent),
-            ResultOutcome::Conflict => account.set(Mark::LoggedConflict),
-            other => {
-                self.violations
-                    .add(Law::Mislogged, || format!("{} is logged as {}", event.id, other.as_str()));
-            }
-        }
+        account.set(match outcome {
+            Outcome::Stored | Outcome::Duplicate => Mark::LoggedStored,
+            Outcome::Fraudulent => Mark::LoggedFraudulent,
+            Outcome::Conflict => Mark::LoggedConflict,
+        });
         if is_first {
             self.follow(number, event);
         }

@@ -1,18 +1,18 @@
 //! Asks a running platform for all that an [`Audit`] has to see.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
+use mini_platform_core::port::LogReader;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::audit::{Audit, Branch, Interaction, LogRecord, PutOff, Report};
+use super::audit::{Audit, Branch, Interaction, PutOff, Report};
 use super::event::LoadEvent;
 use super::ledger::LedgerReader;
 use crate::client::{ClientError, PlatformClient, path_segment};
@@ -30,14 +30,14 @@ const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two tries, and between two looks at a parking lot that is to be empty.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Checks a ledger against a platform and, if there is one, its long-term log.
+/// Checks a ledger against a platform and the long-term logs of its dispatchers, if there are any.
 ///
 /// # Errors
 /// The ledger, the log or the platform cannot be read; nothing is said about the laws then.
 pub(super) async fn check(
     platform: &PlatformClient,
     ledger: &Path,
-    logs: &[PathBuf],
+    logs: &[Arc<dyn LogReader>],
     settle: Duration,
 ) -> anyhow::Result<Report> {
     let mut audit = read_ledger(ledger)?;
@@ -51,7 +51,7 @@ pub(super) async fn check(
     }
     checker.look_up(&mut audit).await?;
     for log in logs {
-        read_log(&mut audit, log)?;
+        read_log(&mut audit, &**log).await?;
     }
     Ok(audit.finish())
 }
@@ -169,41 +169,13 @@ fn may_pass(error: &ClientError) -> bool {
     }
 }
 
-/// Reads a log: a file, the files of a folder in the order of their names, or standard input for `-`.
-fn read_log(audit: &mut Audit, path: &Path) -> anyhow::Result<()> {
+async fn read_log(audit: &mut Audit, log: &dyn LogReader) -> anyhow::Result<()> {
+    const FAILED: &str = "the long-term log cannot be read";
     audit.expect_log();
-    if path.as_os_str() == "-" {
-        return read_records(audit, std::io::stdin().lock()).context("standard input");
-    }
-    for file in log_files(path).with_context(|| format!("cannot read the log {}", path.display()))? {
-        let read = File::open(&file).map_err(Into::into).and_then(|file| read_records(audit, file));
-        read.with_context(|| format!("cannot read {}", file.display()))?;
-    }
-    Ok(())
-}
-
-fn log_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let files = path.read_dir()?.map(|entry| entry.map(|entry| entry.path()));
-    let mut files = files.collect::<Result<Vec<_>, _>>()?;
-    files.sort_unstable();
-    Ok(files)
-}
-
-/// Takes records line by line. A last line that is cut off was never acknowledged.
-fn read_records(audit: &mut Audit, source: impl Read) -> anyhow::Result<()> {
-    let (mut source, mut line) = (BufReader::new(source), Vec::new());
-    for number in 1_u64.. {
-        line.clear();
-        source.read_until(b'\n', &mut line)?;
-        if line.pop() != Some(b'\n') {
-            break;
-        }
-        let record: LogRecord =
-            serde_json::from_slice(&line).with_context(|| format!("line {number} is no record"))?;
-        audit.logged(&record);
+    let mut records = log.records().await.context(FAILED)?;
+    while let Some(record) = records.next().await {
+        let record = record.context(FAILED)?;
+        audit.logged(&LoadEvent::from(&record.event), record.outcome);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use mini_platform_core::domain::Timestamp;
+use mini_platform_core::domain::{Event, EventDetails, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// An event of either kind. What is not of its kind is absent; fields that only the platform adds are not read.
@@ -56,6 +56,31 @@ impl LoadEvent {
             self;
         let content = (sender, receiver, client, branch, operation, amount, currency, self.occurred_at());
         fingerprint(&content)
+    }
+}
+
+impl From<&Event> for LoadEvent {
+    fn from(event: &Event) -> Self {
+        let common = Self {
+            id: event.id().as_str().to_owned(),
+            amount: event.amount().minor_units(),
+            currency: event.currency().code().into(),
+            occurred_at: event.occurred_at().timestamp().to_string(),
+            ..Self::default()
+        };
+        match event.details() {
+            EventDetails::Transaction { sender, receiver } => Self {
+                sender: Some(sender.as_str().to_owned()),
+                receiver: Some(receiver.as_str().to_owned()),
+                ..common
+            },
+            EventDetails::Operation { client, branch, operation } => Self {
+                client: Some(client.as_str().to_owned()),
+                branch: Some(branch.as_str().to_owned()),
+                operation: Some(operation.as_str().into()),
+                ..common
+            },
+        }
     }
 }
 

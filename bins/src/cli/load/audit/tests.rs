@@ -52,7 +52,7 @@ struct World {
     dead: Vec<LoadEvent>,
     pages: BTreeMap<String, Pages>,
     by_id: BTreeMap<String, LoadEvent>,
-    log: Option<Vec<LogRecord>>,
+    log: Option<Vec<(LoadEvent, Outcome)>>,
 }
 
 impl World {
@@ -114,8 +114,8 @@ impl World {
         }
     }
 
-    fn log(&mut self, event: &LoadEvent, outcome: ResultOutcome) {
-        self.log.get_or_insert_default().push(LogRecord { event: event.clone(), outcome });
+    fn log(&mut self, event: &LoadEvent, outcome: Outcome) {
+        self.log.get_or_insert_default().push((event.clone(), outcome));
     }
 
     fn pages(&mut self, client: &str) -> &mut Pages {
@@ -152,7 +152,7 @@ impl World {
         }
         if let Some(log) = &self.log {
             audit.expect_log();
-            log.iter().for_each(|record| audit.logged(record));
+            log.iter().for_each(|(event, outcome)| audit.logged(event, *outcome));
         }
         audit.finish()
     }
@@ -183,15 +183,15 @@ fn honest() -> World {
     for (event, answer) in &stored {
         world.send(event, *answer);
         world.store(event);
-        world.log(event, ResultOutcome::Stored);
+        world.log(event, Outcome::Stored);
     }
     let fraudulent = transaction(6, ANN, MALLORY);
     world.send(&fraudulent, Some(Answer::Fraudulent));
-    world.log(&fraudulent, ResultOutcome::Fraudulent);
+    world.log(&fraudulent, Outcome::Fraudulent);
     // Parked, and found fraudulent since.
     let found_out = withdrawal(7, MALLORY);
     world.send(&found_out, Some(Answer::Parked));
-    world.log(&found_out, ResultOutcome::Fraudulent);
+    world.log(&found_out, Outcome::Fraudulent);
     for (number, answer) in [(8, Answer::Parked), (9, Answer::Parked)] {
         world.send(&transaction(number, ANN, BOB), Some(answer));
     }
@@ -241,7 +241,7 @@ fn a_parked_event_that_is_nowhere_is_lost() {
     assert_eq!(world.broken().0, Law::LostParked);
     // What became of a fraudulent one is told by the log alone.
     let mut world = honest();
-    world.log.as_mut().unwrap().retain(|record| record.event.id != id(7));
+    world.log.as_mut().unwrap().retain(|record| record.0.id != id(7));
     assert_eq!(world.broken().0, Law::LostParked);
 }
 
@@ -257,7 +257,7 @@ fn an_event_with_another_content_is_altered_wherever_it_is() {
     let mut dead = honest();
     altered(&mut dead.dead[0]);
     let mut logged = honest();
-    altered(&mut logged.log.as_mut().unwrap()[0].event);
+    altered(&mut logged.log.as_mut().unwrap()[0].0);
     for world in [in_the_store, by_id, parked, dead, logged] {
         assert_eq!(world.broken().0, Law::Altered);
     }
@@ -271,7 +271,7 @@ fn nothing_fraudulent_may_be_stored_whatever_was_answered() {
     let mut unscreened = honest();
     unscreened.send(&withdrawal(20, MALLORY), Some(Answer::Stored));
     unscreened.store(&withdrawal(20, MALLORY));
-    unscreened.log(&withdrawal(20, MALLORY), ResultOutcome::Stored);
+    unscreened.log(&withdrawal(20, MALLORY), Outcome::Stored);
     assert_eq!(unscreened.broken().0, Law::Fraudulent);
 }
 
@@ -307,7 +307,7 @@ fn what_was_never_sent_may_be_nowhere() {
         let mut dead = honest();
         dead.dead.push(event.clone());
         let mut logged = honest();
-        logged.log(&event, ResultOutcome::Stored);
+        logged.log(&event, Outcome::Stored);
         for world in [stored, parked, dead, logged] {
             assert_eq!(world.broken().0, Law::Unsent, "number {number}");
         }
@@ -391,7 +391,7 @@ fn an_id_with_one_content_is_never_in_conflict() {
     answered.send(&transaction(20, ANN, BOB), Some(Answer::Conflict));
     assert_eq!(answered.broken().0, Law::Contradicted);
     let mut logged = honest();
-    logged.log(&transaction(3, ANN, BOB), ResultOutcome::Conflict);
+    logged.log(&transaction(3, ANN, BOB), Outcome::Conflict);
     assert_eq!(logged.broken().0, Law::Contradicted);
 }
 
@@ -399,20 +399,17 @@ fn an_id_with_one_content_is_never_in_conflict() {
 fn every_finished_event_is_logged_as_what_it_was() {
     for number in [0, 1, 2, 3, 6] {
         let mut world = honest();
-        world.log.as_mut().unwrap().retain(|record| record.event.id != id(number));
+        world.log.as_mut().unwrap().retain(|record| record.0.id != id(number));
         assert_eq!(world.broken().0, Law::Unlogged, "number {number}");
     }
     let mut empty = honest();
     empty.log = Some(Vec::new());
     assert!(!empty.audit().violations.of(Law::Unlogged).is_empty(), "an empty log holds nothing");
     let mut as_fraudulent = honest();
-    as_fraudulent.log.as_mut().unwrap()[0].outcome = ResultOutcome::Fraudulent;
+    as_fraudulent.log.as_mut().unwrap()[0].1 = Outcome::Fraudulent;
     assert_eq!(as_fraudulent.broken().0, Law::Mislogged);
-    let mut as_parked = honest();
-    as_parked.log(&transaction(8, ANN, BOB), ResultOutcome::Parked);
-    assert_eq!(as_parked.broken().0, Law::Mislogged);
     let mut as_stored = honest();
-    as_stored.log.as_mut().unwrap().iter_mut().for_each(|record| record.outcome = ResultOutcome::Stored);
+    as_stored.log.as_mut().unwrap().iter_mut().for_each(|record| record.1 = Outcome::Stored);
     let report = as_stored.audit();
     assert!(!report.violations.of(Law::Mislogged).is_empty() && !report.violations.of(Law::Lost).is_empty());
 }
@@ -421,7 +418,7 @@ fn every_finished_event_is_logged_as_what_it_was() {
 fn the_log_is_in_the_order_in_which_a_client_had_its_answers() {
     // Twice is no disorder, as long as the first time is in its place.
     let mut again = honest();
-    again.log(&transaction(0, ANN, BOB), ResultOutcome::Duplicate);
+    again.log(&transaction(0, ANN, BOB), Outcome::Duplicate);
     assert!(again.audit().is_clean());
     let mut swapped = honest();
     swapped.log.as_mut().unwrap().swap(0, 2);
@@ -441,7 +438,7 @@ fn only_events_of_one_client_that_did_not_overlap_have_an_order() {
     for number in [1, 0] {
         at_once.answer(&id(number), Answer::Stored);
         at_once.store(&transaction(number, ANN, BOB));
-        at_once.log(&transaction(number, ANN, BOB), ResultOutcome::Stored);
+        at_once.log(&transaction(number, ANN, BOB), Outcome::Stored);
     }
     for pages in at_once.pages.values_mut() {
         pages.interactions[0].last_at = "2026-01-05T08:00:01Z".to_owned();
@@ -468,7 +465,7 @@ fn swapped(platforms: u8, answers: [Answer; 2], to: [u8; 2], again: bool) -> Wor
             *sent_to = to;
         }
         world.store(&event);
-        world.log(&event, ResultOutcome::Stored);
+        world.log(&event, Outcome::Stored);
     }
     world.log.as_mut().unwrap().reverse();
     world
