@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use mini_platform_core::error::FaultKind;
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::ClientContext;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -21,6 +21,10 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// As many copies as the brokers keep of a topic by default.
 const REPLICAS_OF_THE_BROKERS: i32 = -1;
+
+/// The longest time that records can be kept, in milliseconds. For Kafka -1 means the same, but there are brokers
+/// that speak its protocol and delete everything then.
+const FOR_EVER: &str = "9223372036854775807";
 
 /// Checks that the topic is there, and makes it if it is missing and may be made.
 pub(crate) async fn ensure_topic(config: &KafkaConfig) -> Result<(), ConnectError> {
@@ -105,13 +109,17 @@ impl<'a> Connecting<'a> {
     fn create_topic(&self, runtime: &Handle) -> Result<(), Failure> {
         let admin = AdminClient::from_config_and_context(&self.config.client(), Watch::default())?;
         let partitions = i32::from(self.config.partitions());
-        let topic =
-            NewTopic::new(self.config.topic(), partitions, TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS));
-        // The log keeps records for ever, and brokers delete after a week unless they are told.
-        let topic =
-            topic.set("cleanup.policy", "delete").set("retention.ms", "-1").set("retention.bytes", "-1");
-        let options =
-            AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
+        let topic = NewTopic::new(
+            self.config.topic(),
+            partitions,
+            TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS),
+        );
+        // Brokers may have other defaults; most delete after a week.
+        let topic = topic
+            .set("cleanup.policy", "delete")
+            .set("retention.ms", FOR_EVER)
+            .set("retention.bytes", "-1");
+        let options = AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
         let made = runtime.block_on(admin.create_topics([&topic], &options))?;
         match made.into_iter().next() {
             // Somebody else was faster.

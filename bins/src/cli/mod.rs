@@ -8,6 +8,7 @@
 
 mod acknowledged;
 mod berka;
+mod dead_letters;
 mod delimited;
 mod delivery;
 mod demo;
@@ -18,6 +19,8 @@ mod lines;
 mod load;
 mod ndjson;
 mod output;
+mod pages;
+mod parked;
 mod progress;
 mod rows;
 mod send;
@@ -25,10 +28,12 @@ mod tally;
 
 use std::process::ExitCode;
 
+pub use dead_letters::DeadLettersArgs;
 pub use demo::{DemoArgs, DemoSummary, demo};
 pub use fetch::FetchArgs;
 pub use import::{ImportArgs, ImportFormat};
 pub use load::LoadArgs;
+pub use parked::ParkedArgs;
 pub use send::SendArgs;
 
 pub(crate) use output::is_closed;
@@ -50,6 +55,10 @@ pub enum ClientCommand {
     Send(SendArgs),
     /// Shows what the platform knows
     Fetch(FetchArgs),
+    /// Shows the events that wait to be tried again
+    Parked(ParkedArgs),
+    /// Shows the events that are tried no more; redrives or discards them
+    DeadLetters(DeadLettersArgs),
 }
 
 /// Where the running platform is.
@@ -99,6 +108,8 @@ pub async fn run(command: ClientCommand, config: ConfigArgs) -> anyhow::Result<F
         ClientCommand::Load(args) => load::run(*args, config).await,
         ClientCommand::Send(args) => send::run(args).await,
         ClientCommand::Fetch(args) => fetch::run(args).await,
+        ClientCommand::Parked(args) => parked::run(args).await,
+        ClientCommand::DeadLetters(args) => dead_letters::run(args).await,
     }
 }
 

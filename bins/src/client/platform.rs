@@ -33,6 +33,9 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 const NDJSON: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
 
+/// The code of a problem that says that there is no such thing.
+const NOT_FOUND: &str = "not_found";
+
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Encodes a name, whatever is in it, as one segment of a path or one value of a query.
@@ -74,6 +77,36 @@ impl PlatformClient {
         let answer = self.call(request, &activity).await?;
         let body = activity.watch(read_all(answer, MAX_ANSWER_BYTES)).await??;
         serde_json::from_slice(&body).map_err(|error| ClientError::Protocol(format!("no JSON: {error}")))
+    }
+
+    /// Parks a dead letter again. Answers whether there was one of this id.
+    ///
+    /// # Errors
+    /// Nobody answers, or the platform refuses.
+    pub async fn redrive(&self, id: &str) -> Result<bool, ClientError> {
+        self.decide(Method::POST, &format!("/v1/dead-letters/{}/redrive", path_segment(id))).await
+    }
+
+    /// Forgets a dead letter. Answers whether there was one of this id.
+    ///
+    /// # Errors
+    /// Nobody answers, or the platform refuses.
+    pub async fn discard(&self, id: &str) -> Result<bool, ClientError> {
+        self.decide(Method::DELETE, &format!("/v1/dead-letters/{}", path_segment(id))).await
+    }
+
+    async fn decide(&self, method: Method, path: &str) -> Result<bool, ClientError> {
+        let request = self.request(method, path)?.body(RequestBody::new(Empty::new()));
+        let activity = Activity::default();
+        let answer = match self.call(request, &activity).await {
+            Err(ClientError::Problem(problem)) if problem.code.as_deref() == Some(NOT_FOUND) => {
+                return Ok(false);
+            }
+            answer => answer?,
+        };
+        // Read to its end, so that the connection serves the next call.
+        activity.watch(read_all(answer, MAX_ANSWER_BYTES)).await??;
+        Ok(true)
     }
 
     /// Submits events, one JSON object per line, as the stream yields them.

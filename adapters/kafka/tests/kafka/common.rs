@@ -21,9 +21,10 @@ pub(crate) const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba9
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Uses a new topic of three partitions.
+/// Uses a new topic of three partitions, with patience.
 pub(crate) fn config(brokers: &str) -> KafkaConfig {
-    KafkaConfig::new(brokers.split(',')).with_topic(unique_topic()).with_partitions(3)
+    let config = KafkaConfig::new(brokers.split(',')).with_topic(unique_topic());
+    config.with_partitions(3).with_timeout(PATIENCE)
 }
 
 /// Makes a record of a transfer that some client sends.
@@ -73,7 +74,11 @@ pub(crate) fn assert_kept(found: &[LogRecord], published: &[LogRecord]) {
 
 /// Checks that every record is found once, in the order of its client.
 pub(crate) fn assert_kept_once(found: &[LogRecord], published: &[LogRecord]) {
-    assert_eq!(ids_by_client(found), ids_by_client(published), "every record is kept once, in the order of its client");
+    assert_eq!(
+        ids_by_client(found),
+        ids_by_client(published),
+        "every record is kept once, in the order of its client"
+    );
 }
 
 /// What a record is in Kafka.
@@ -101,7 +106,9 @@ pub(crate) async fn raw(brokers: &str, topic: &str, count: usize) -> Vec<Raw> {
             partition: message.partition(),
             key: message.key().unwrap_or_default().to_vec(),
             value: message.payload().unwrap_or_default().to_vec(),
-            headers: headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect(),
+            headers: headers
+                .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+                .collect(),
         }
     });
     timeout(PATIENCE, messages.collect()).await.expect("all messages come")

@@ -10,7 +10,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 use tokio::time::{Instant, timeout};
 
-use crate::common::{PATIENCE, assert_kept, assert_kept_once, config, fault, read, records};
+use crate::common::{assert_kept, assert_kept_once, config, fault, read, records};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -19,7 +19,7 @@ const BROKERS: i32 = 3;
 /// A cluster that has the topic.
 fn cluster() -> (Cluster, KafkaConfig) {
     let cluster = MockCluster::new(BROKERS).unwrap();
-    let config = config(&cluster.bootstrap_servers()).with_timeout(PATIENCE);
+    let config = config(&cluster.bootstrap_servers());
     cluster.create_topic(config.topic(), 3, 3).unwrap();
     (cluster, config)
 }
@@ -40,7 +40,6 @@ async fn what_a_broker_may_answer_for_a_moment_is_sent_again_once() {
         Answer::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         Answer::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
         Answer::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-        Answer::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
         // The connection ends.
         Answer::RD_KAFKA_RESP_ERR__TRANSPORT,
     ] {
@@ -91,6 +90,7 @@ async fn a_producer_that_is_at_its_end_is_followed_by_another() {
         (Answer::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, FaultKind::Unavailable),
         (Answer::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID, FaultKind::Unavailable),
         (Answer::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, FaultKind::Unavailable),
+        (Answer::RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION, FaultKind::Unavailable),
         (Answer::RD_KAFKA_RESP_ERR_INVALID_RECORD, FaultKind::Corrupt),
         (Answer::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, FaultKind::Internal),
     ] {
@@ -163,7 +163,8 @@ async fn a_topic_that_cannot_be_made_is_told_in_time() {
     let cluster = MockCluster::new(BROKERS).unwrap();
     let limit = Duration::from_secs(2);
     let start = Instant::now();
-    let error = KafkaLog::connect(&config(&cluster.bootstrap_servers()).with_timeout(limit)).await.unwrap_err();
+    let error =
+        KafkaLog::connect(&config(&cluster.bootstrap_servers()).with_timeout(limit)).await.unwrap_err();
     assert!(start.elapsed() < limit * 3, "it took {:?}", start.elapsed());
     assert!(matches!(error, ConnectError::CannotCreateTopic { .. }), "{error:?}");
 }
