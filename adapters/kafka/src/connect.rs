@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use mini_platform_core::error::FaultKind;
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
-use rdkafka::ClientContext;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -109,17 +109,13 @@ impl<'a> Connecting<'a> {
     fn create_topic(&self, runtime: &Handle) -> Result<(), Failure> {
         let admin = AdminClient::from_config_and_context(&self.config.client(), Watch::default())?;
         let partitions = i32::from(self.config.partitions());
-        let topic = NewTopic::new(
-            self.config.topic(),
-            partitions,
-            TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS),
-        );
+        let topic =
+            NewTopic::new(self.config.topic(), partitions, TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS));
         // Brokers may have other defaults; most delete after a week.
-        let topic = topic
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", FOR_EVER)
-            .set("retention.bytes", "-1");
-        let options = AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
+        let topic =
+            topic.set("cleanup.policy", "delete").set("retention.ms", FOR_EVER).set("retention.bytes", "-1");
+        let options =
+            AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
         let made = runtime.block_on(admin.create_topics([&topic], &options))?;
         match made.into_iter().next() {
             // Somebody else was faster.
