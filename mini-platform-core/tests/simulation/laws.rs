@@ -130,6 +130,7 @@ pub(crate) async fn check(world: &World) {
     verdicts_are_of_their_list(&facts, &mut ledger);
     links_are_what_events_imply(&facts, &mut ledger);
     finished_is_logged(&facts, &mut ledger);
+    finished_is_not_forgotten(&facts, &mut ledger);
     records_are_true(&facts, &mut ledger);
     records_are_in_order(&facts, &mut ledger);
     replay_gives_what_is_stored(&facts, &replayed, &mut ledger);
@@ -341,6 +342,18 @@ fn finished_is_logged(facts: &Facts, ledger: &mut Ledger) {
             let says = format!("{} of r{request} is {outcome}, and the log does not say so", event.id());
             ledger.breaks("what is finished is in the log", says, [event.id().to_string()]);
         }
+    }
+}
+
+/// Also when whoever asked does not wait any more: what a worker finished is logged, unless its dispatcher crashed, or
+/// at least it was tried to park it.
+fn finished_is_not_forgotten(facts: &Facts, ledger: &mut Ledger) {
+    let logged: BTreeSet<&EventId> = facts.records.iter().map(|record| record.event.id()).collect();
+    let is_known = |id: &EventId| logged.contains(id) || ledger.to_be_parked.contains(id);
+    let finished = ledger.finished.iter().filter(|(life, _)| !life.is_over()).map(|(_, id)| id);
+    let forgotten: Vec<String> = finished.filter(|id| !is_known(id)).map(ToString::to_string).collect();
+    for id in forgotten {
+        ledger.breaks("what is finished is in the log", format!("{id} was finished, and not logged"), [id]);
     }
 }
 

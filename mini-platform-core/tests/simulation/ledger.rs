@@ -102,6 +102,10 @@ pub(crate) struct Ledger {
     lanes: BTreeMap<ClientId, VecDeque<ParcelId>>,
     /// The traces and events whose records are durable in an outbox.
     journalled: BTreeSet<(u128, EventId)>,
+    /// What workers finished, and for which dispatcher.
+    pub(crate) finished: Vec<(Arc<Life>, EventId)>,
+    /// What dispatchers tried to park.
+    pub(crate) to_be_parked: BTreeSet<EventId>,
     /// How often the dispatcher of a life could not finish new events since it finished something.
     misses: BTreeMap<String, u32>,
 }
@@ -173,13 +177,13 @@ impl Ledger {
     /// Law 3, at the store: nothing is stored that the same call did not find clear. Law 2: each event once.
     pub(crate) fn append(
         &mut self,
-        call: u64,
+        number: u64,
         batch: &EventBatch,
         outcomes: &[AppendOutcome],
         recorded_at: Timestamp,
     ) {
         for (event, outcome) in batch.events().iter().zip(outcomes) {
-            let call = self.calls.entry(call).or_default();
+            let call = self.calls.entry(number).or_default();
             let is_clear = call
                 .clear
                 .as_ref()
@@ -192,7 +196,7 @@ impl Ledger {
             if let Some((occurred_at, _)) = times {
                 call.appended.insert(event.id().clone(), occurred_at);
             }
-            if !is_clear {
+            if !is_clear && number != 0 {
                 let says = format!("{} was to be stored without having been found clear", event.id());
                 self.breaks("what is stored was screened and clear", says, [event.id().to_string()]);
             }
@@ -357,14 +361,18 @@ impl Ledger {
     }
 
     /// Takes in that a dispatcher is about to park what it could not finish.
-    pub(crate) fn miss(&mut self, life: &Life, reason: ParkReason) {
+    pub(crate) fn miss(&mut self, life: &Life, reason: ParkReason, parcels: &[Parcel]) {
+        let events = parcels.iter().filter_map(|parcel| ParkedEvent::decode(&parcel.content).ok());
+        self.to_be_parked.extend(events.map(|parked| parked.event.id().clone()));
         if !matches!(reason, ParkReason::Outage | ParkReason::Logging) {
             *self.misses.entry(life.to_string()).or_default() += 1;
         }
     }
 
     /// Takes in that a worker finished something for a dispatcher. Says whether that ends an outage.
-    pub(crate) fn finish(&mut self, life: &Life) -> bool {
+    pub(crate) fn finish(&mut self, life: &Arc<Life>, batch: &EventBatch) -> bool {
+        let events = batch.events().iter().map(|event| (Arc::clone(life), event.id().clone()));
+        self.finished.extend(events);
         self.misses.insert(life.to_string(), 0).is_some_and(|misses| misses >= MISSES)
     }
 }

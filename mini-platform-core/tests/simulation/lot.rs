@@ -85,7 +85,7 @@ impl ParkingLot for LotLine {
         if let Some(first) = parcels.first()
             && !life.is_over()
         {
-            world.ledger().miss(life, first.reason);
+            world.ledger().miss(life, first.reason, parcels);
             world.meet(format!("parked for {}", first.reason.as_str()));
             world.note(format_args!("{life} parks {} parcels: {}", parcels.len(), first.reason.as_str()));
         }

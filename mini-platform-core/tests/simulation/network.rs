@@ -47,10 +47,10 @@ impl WorkerNode for WorkerLine {
     async fn ingest(&self, batch: &EventBatch) -> Result<Vec<IngestOutcome>, IngestError> {
         let _try = Try::begin(&self.wire, batch);
         let about = format!("{} {}", worker::id(self.number), ids(batch));
-        let (world, number, batch) = (Arc::clone(&self.wire.world), self.number, batch.clone());
-        let effect = move |_| worker::serve(Arc::clone(&world), number, batch.clone());
+        let (world, number, sent) = (Arc::clone(&self.wire.world), self.number, batch.clone());
+        let effect = move |_| worker::serve(Arc::clone(&world), number, sent.clone());
         let answer = self.wire.call(Place::Ingest, about, effect).await;
-        if answer.is_ok() && self.wire.world.ledger().finish(&self.wire.life) {
+        if answer.is_ok() && self.wire.world.ledger().finish(&self.wire.life, batch) {
             self.wire.world.meet("an outage ends");
         }
         answer

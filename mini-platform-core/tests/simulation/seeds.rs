@@ -11,6 +11,9 @@ use super::run::{Ran, run};
 /// How many seeds are run unless somebody asks for more.
 const SEEDS: u64 = 240;
 
+/// After how many seeds that break a law no more are run.
+const ENOUGH: usize = 10;
+
 /// How many lines of the history are shown of a seed that breaks a law.
 const SHOWN: usize = 60;
 
@@ -52,7 +55,7 @@ fn run_all(first: u64, count: u64) -> (Vec<Ran>, Coverage) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count {
+                    if seed >= first + count || broken.lock().unwrap().len() >= ENOUGH {
                         return;
                     }
                     let ran = run(seed);
