@@ -67,7 +67,7 @@ async fn a_user_who_lacks_a_right_is_told_so_at_the_start() {
         if MAY_BE_MISSING.contains(missing) {
             park(&opened.unwrap(), "ann", [1]).await.unwrap();
         } else {
-            let error = opened.unwrap_err();
+            let error = opened.expect_err(missing);
             assert!(matches!(error, ConnectError::Forbidden { .. }), "without {missing}: {error:?}");
             assert!(!format!("{error} {error:?}").contains("secret"), "no password is shown: {error:?}");
         }
