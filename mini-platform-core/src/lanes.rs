@@ -495,7 +495,7 @@ impl<C: Content> Lanes<C> {
         let sequence = *self.sequences.get(&id)?;
         let held = self.parked.get(&sequence)?.held.clone();
         let not_before = self.lanes.get(&held.client).and_then(|lane| lane.not_before);
-        let pause = not_before.map(|not_before| {
+        let pause = not_before.filter(|not_before| *not_before > self.time.now).map(|not_before| {
             let since = self.time.seen;
             Pause { since, until: since.saturating_add(not_before.since(self.time.now)) }
         });

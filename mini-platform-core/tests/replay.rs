@@ -1,6 +1,6 @@
 //! Stores that are made anew from the long-term log.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -235,15 +235,13 @@ async fn whatever_failed_a_new_replay_does_the_rest() {
     for fate in [Fate::Fail(FaultKind::Unavailable), Fate::LoseAnswer(FaultKind::Timeout)] {
         for (failing, calls) in [("append", 7), ("link", 1)] {
             let replayed = Stores::default();
-            let plan = || std::iter::repeat_n(Fate::Pass, calls).chain([fate]);
-            let (appends, links) = if failing == "append" {
-                (plan().collect(), Vec::new())
-            } else {
-                (Vec::new(), plan().collect::<Vec<_>>())
+            let plan = |port| {
+                let is_failing = port == failing;
+                std::iter::repeat_n(Fate::Pass, calls).chain([fate]).filter(move |_| is_failing)
             };
             let replayer = Replayer::new(
-                Arc::new(Faulty::new(Arc::clone(&replayed.events), Vec::from_iter(appends))),
-                Arc::new(Faulty::new(Arc::clone(&replayed.adjacency), links)),
+                Arc::new(Faulty::new(Arc::clone(&replayed.events), plan("append"))),
+                Arc::new(Faulty::new(Arc::clone(&replayed.adjacency), plan("link"))),
             );
             let error = replayer.run(&*platform.log, &CancellationToken::new(), |_| {}).await.unwrap_err();
             match failing {

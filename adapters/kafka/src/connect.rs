@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use mini_platform_core::error::FaultKind;
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
-use rdkafka::ClientContext;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -16,7 +16,7 @@ use crate::config::KafkaConfig;
 use crate::error::{ConnectError, Failure};
 use crate::producer::Watch;
 
-/// How often a topic that was just made is looked for.
+/// How often a topic is looked for that was just made, and how long at least.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// As many copies as the brokers keep of a topic by default.
@@ -85,41 +85,36 @@ impl<'a> Connecting<'a> {
     }
 
     fn ensure_topic(&self, runtime: &Handle) -> Result<(), ConnectError> {
-        if self.finds_topic()? {
-            return Ok(());
-        }
-        if !self.config.create_topic() {
-            return Err(self.no_topic());
-        }
-        self.create_topic(runtime).map_err(|failure| self.cannot_create(failure))?;
         while !self.finds_topic()? {
-            if self.left().is_zero() {
-                return Err(self.cannot_create(Failure::Code(Code::UnknownTopicOrPartition)));
+            if !self.config.create_topic() {
+                return Err(self.no_topic());
             }
-            std::thread::sleep(LOOK);
+            match self.create_topic(runtime) {
+                Err(failure) if self.left().is_zero() || !failure.passes_by_itself() => {
+                    return Err(self.cannot_create(failure));
+                }
+                // It is made, or another attempt may help; either shows in a moment.
+                _ => std::thread::sleep(LOOK),
+            }
         }
         Ok(())
     }
 
     fn finds_topic(&self) -> Result<bool, ConnectError> {
-        let found = partitions(self.driver.client(), self.config.topic(), self.left());
+        let found = partitions(self.driver.client(), self.config.topic(), self.left().max(LOOK));
         found.map(|found| found.is_some()).map_err(|error| self.unusable(error.into()))
     }
 
     fn create_topic(&self, runtime: &Handle) -> Result<(), Failure> {
         let admin = AdminClient::from_config_and_context(&self.config.client(), Watch::default())?;
         let partitions = i32::from(self.config.partitions());
-        let topic = NewTopic::new(
-            self.config.topic(),
-            partitions,
-            TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS),
-        );
+        let topic =
+            NewTopic::new(self.config.topic(), partitions, TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS));
         // Brokers may have other defaults; most delete after a week.
-        let topic = topic
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", FOR_EVER)
-            .set("retention.bytes", "-1");
-        let options = AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
+        let topic =
+            topic.set("cleanup.policy", "delete").set("retention.ms", FOR_EVER).set("retention.bytes", "-1");
+        let options =
+            AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
         let made = runtime.block_on(admin.create_topics([&topic], &options))?;
         match made.into_iter().next() {
             // Somebody else was faster.
