@@ -59,30 +59,29 @@ fn bare(dir: &Path, calls: &[Vec<LogRecord>]) -> Duration {
     start.elapsed()
 }
 
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times.get(times.len() / 2).unwrap().as_secs_f64()
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_unstable_by(f64::total_cmp);
+    *numbers.get(numbers.len() / 2).unwrap()
 }
 
 fn main() {
     let mut given = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let rounds = given.next().map_or(5, |rounds| rounds.parse().unwrap());
+    let rounds = given.next().map_or(9, |rounds| rounds.parse().unwrap());
     let parent = given.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for (records, count, callers) in CASES {
         let calls = calls(records, count);
-        let (mut log, mut disk) = (Vec::new(), Vec::new());
+        let (mut log, mut ratios) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             let dir = tempfile::tempdir_in(&parent).unwrap();
-            log.push(runtime.block_on(publish(&dir.path().join("log"), &calls, callers)));
-            disk.push(bare(dir.path(), &calls));
+            let took = runtime.block_on(publish(&dir.path().join("log"), &calls, callers)).as_secs_f64();
+            ratios.push(bare(dir.path(), &calls).as_secs_f64() / took);
+            log.push(f64::from(u32::try_from(records * count).unwrap()) / took);
         }
-        let total = f64::from(u32::try_from(records * count).unwrap());
-        let (log, disk) = (total / median(log), total / median(disk));
         println!(
-            "{records:3} records a call, {callers:2} callers: log {log:7.0} records/s, \
-             write and fdatasync a call {disk:7.0} records/s, ratio {:.2}",
-            log / disk
+            "{records:3} records a call, {callers:2} callers: {:7.0} records/s, {:.2} of a write and fdatasync a call",
+            median(log),
+            median(ratios)
         );
     }
 }

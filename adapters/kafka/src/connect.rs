@@ -16,11 +16,15 @@ use crate::config::KafkaConfig;
 use crate::error::{ConnectError, Failure};
 use crate::producer::Watch;
 
-/// How often a topic that was just made is looked for.
+/// How often a topic is looked for that was just made, and how long at least.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// As many copies as the brokers keep of a topic by default.
 const REPLICAS_OF_THE_BROKERS: i32 = -1;
+
+/// The longest time that records can be kept, in milliseconds. For Kafka -1 means the same, but there are brokers
+/// that speak its protocol and delete everything then.
+const FOR_EVER: &str = "9223372036854775807";
 
 /// Checks that the topic is there, and makes it if it is missing and may be made.
 pub(crate) async fn ensure_topic(config: &KafkaConfig) -> Result<(), ConnectError> {
@@ -81,24 +85,23 @@ impl<'a> Connecting<'a> {
     }
 
     fn ensure_topic(&self, runtime: &Handle) -> Result<(), ConnectError> {
-        if self.finds_topic()? {
-            return Ok(());
-        }
-        if !self.config.create_topic() {
-            return Err(self.no_topic());
-        }
-        self.create_topic(runtime).map_err(|failure| self.cannot_create(failure))?;
         while !self.finds_topic()? {
-            if self.left().is_zero() {
-                return Err(self.cannot_create(Failure::Code(Code::UnknownTopicOrPartition)));
+            if !self.config.create_topic() {
+                return Err(self.no_topic());
             }
-            std::thread::sleep(LOOK);
+            match self.create_topic(runtime) {
+                Err(failure) if self.left().is_zero() || !failure.passes_by_itself() => {
+                    return Err(self.cannot_create(failure));
+                }
+                // It is made, or another attempt may help; either shows in a moment.
+                _ => std::thread::sleep(LOOK),
+            }
         }
         Ok(())
     }
 
     fn finds_topic(&self) -> Result<bool, ConnectError> {
-        let found = partitions(self.driver.client(), self.config.topic(), self.left());
+        let found = partitions(self.driver.client(), self.config.topic(), self.left().max(LOOK));
         found.map(|found| found.is_some()).map_err(|error| self.unusable(error.into()))
     }
 
@@ -107,9 +110,9 @@ impl<'a> Connecting<'a> {
         let partitions = i32::from(self.config.partitions());
         let topic =
             NewTopic::new(self.config.topic(), partitions, TopicReplication::Fixed(REPLICAS_OF_THE_BROKERS));
-        // The log keeps records for ever, and brokers delete after a week unless they are told.
+        // Brokers may have other defaults; most delete after a week.
         let topic =
-            topic.set("cleanup.policy", "delete").set("retention.ms", "-1").set("retention.bytes", "-1");
+            topic.set("cleanup.policy", "delete").set("retention.ms", FOR_EVER).set("retention.bytes", "-1");
         let options =
             AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()));
         let made = runtime.block_on(admin.create_topics([&topic], &options))?;

@@ -68,15 +68,16 @@ impl Producers {
         // No await until all are handed over: a call that is given up leaves the first of its records, never others.
         let sent = producer.send(&self.topic, records, Arc::new(Delivery::new(room, done)));
         drop(producer);
-        sent?;
-        match outcome.await.map_err(|_| CLOSED)? {
-            None => Ok(()),
-            // What ended the producer says more than that it is at its end.
-            Some(Code::Fatal | Code::PurgeQueue | Code::PurgeInflight) => {
-                Err(Failure::Code(self.trouble().unwrap_or(Code::Fatal)))
-            }
-            Some(code) => Err(Failure::Code(code)),
+        match (outcome.await.map_err(|_| CLOSED)?, sent) {
+            (None, sent) => sent,
+            (Some(code), _) if is_consequence(code) => Err(Failure::Code(self.end().unwrap_or(code))),
+            (Some(code), _) => Err(Failure::Code(code)),
         }
+    }
+
+    /// Returns why the producer is at its end, unless another has taken its place.
+    fn end(&self) -> Option<Code> {
+        self.current.try_read().ok().and_then(|producer| producer.end())
     }
 
     /// Returns the producer, after a broken one was replaced.
@@ -113,20 +114,33 @@ impl Producers {
 pub(crate) struct Delivery {
     _room: OwnedSemaphorePermit,
     done: Option<oneshot::Sender<Option<Code>>>,
-    failed: OnceLock<Code>,
+    /// Why a record was not written.
+    reason: OnceLock<Code>,
+    /// Records were not written because others were not.
+    consequence: OnceLock<Code>,
 }
 
 impl Delivery {
     fn new(room: OwnedSemaphorePermit, done: oneshot::Sender<Option<Code>>) -> Self {
-        Self { _room: room, done: Some(done), failed: OnceLock::new() }
+        Self { _room: room, done: Some(done), reason: OnceLock::new(), consequence: OnceLock::new() }
     }
+
+    /// Notes that a record was not written. The first reason stays.
+    fn fail(&self, code: Code) {
+        let _ = if is_consequence(code) { self.consequence.set(code) } else { self.reason.set(code) };
+    }
+}
+
+/// Whether a code says that a producer is at its end, and not why.
+fn is_consequence(code: Code) -> bool {
+    matches!(code, Code::Fatal | Code::PurgeQueue | Code::PurgeInflight)
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(done) = self.done.take() {
             // The caller may have given up.
-            let _ = done.send(self.failed.get().copied());
+            let _ = done.send(self.reason.get().or(self.consequence.get()).copied());
         }
     }
 }
@@ -143,8 +157,12 @@ impl Producer {
     }
 
     fn is_broken(&self) -> bool {
-        let driver = self.driver.client();
-        driver.context().lost_a_record.load(Ordering::Acquire) || driver.fatal_error().is_some()
+        self.driver.client().context().lost_a_record.load(Ordering::Acquire) || self.end().is_some()
+    }
+
+    /// Returns why it is at its end, if it is.
+    fn end(&self) -> Option<Code> {
+        self.driver.client().fatal_error().map(|(code, _)| code)
     }
 
     /// Hands records over, in order, up to the first that is refused.
@@ -223,8 +241,7 @@ impl ProducerContext for Watch {
             Err((error, _)) => {
                 // Whatever the reason: what is sent from now on would stand behind a gap.
                 self.lost_a_record.store(true, Ordering::Release);
-                // The first reason is kept: those behind fail because of it.
-                let _ = delivery.failed.set(error.rdkafka_error_code().unwrap_or(Code::Fail));
+                delivery.fail(error.rdkafka_error_code().unwrap_or(Code::Fail));
             }
         }
     }

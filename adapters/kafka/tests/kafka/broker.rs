@@ -10,10 +10,10 @@ use mini_platform_kafka::{KafkaConfig, KafkaLog};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
 
-use crate::common::{PATIENCE, assert_kept, assert_kept_once, config, fault, read, record, records};
+use crate::common::{assert_kept, assert_kept_once, config, fault, read, record, records};
 
 /// What only a request to write has in it, though compressed.
-const WRITES: &str = "schema-version";
+const WRITES: &str = "transaction";
 
 /// A broker behind a network that fails.
 async fn behind_proxy() -> Option<(KafkaBroker, FaultProxy)> {
@@ -23,13 +23,13 @@ async fn behind_proxy() -> Option<(KafkaBroker, FaultProxy)> {
 }
 
 fn behind(proxy: &FaultProxy) -> KafkaConfig {
-    config(&proxy.addr().to_string()).with_timeout(PATIENCE)
+    config(&proxy.addr().to_string())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_a_kill() {
     let Some(mut broker) = KafkaBroker::start() else { return };
-    let config = config(&broker.address()).with_timeout(PATIENCE);
+    let config = config(&broker.address());
     let log = KafkaLog::connect(&config).await.unwrap();
     let mut published = Vec::new();
     for round in 0..5 {
@@ -45,11 +45,11 @@ async fn what_was_acknowledged_survives_a_kill() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_during_publishing_loses_nothing_and_keeps_the_order() {
     let Some(mut broker) = KafkaBroker::start() else { return };
-    let config = config(&broker.address()).with_timeout(PATIENCE);
+    let config = config(&broker.address());
     let log = KafkaLog::connect(&config).await.unwrap();
-    let published = records(0..20_000);
+    let published = records(0..3_000);
     let publishing = async {
-        for call in published.chunks(100) {
+        for call in published.chunks(20) {
             // As the outbox does: the same records again, until they are taken.
             while log.publish(call).await.is_err() {}
         }
@@ -118,7 +118,7 @@ async fn a_call_that_is_given_up_never_comes_behind_a_later_one() {
     let log = KafkaLog::connect(&config).await.unwrap();
     let mut published = Vec::new();
     for round in 0..5 {
-        let (given_up, later) = (record("ann", &format!("{round} a")), record("ann", &format!("{round} b")));
+        let (given_up, later) = (record("ann", &format!("{round}-a")), record("ann", &format!("{round}-b")));
         proxy.set(Fault::ResetBeforeForward);
         let call = timeout(Duration::from_millis(100), log.publish(std::slice::from_ref(&given_up)));
         call.await.expect_err("no request goes through");
@@ -128,20 +128,4 @@ async fn a_call_that_is_given_up_never_comes_behind_a_later_one() {
     }
     // All were handed over before they were given up, so all are there.
     assert_kept_once(&read(&config).await, &published);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_whose_broker_hangs_is_told_so_in_time() {
-    let Some((_broker, proxy)) = behind_proxy().await else { return };
-    let config = behind(&proxy);
-    KafkaLog::connect(&config).await.unwrap().publish(&records(0..100)).await.unwrap();
-    let limit = Duration::from_secs(2);
-    let reader = mini_platform_kafka::KafkaLogReader::connect(&config.with_timeout(limit)).await.unwrap();
-    let mut stream = mini_platform_core::port::LogReader::records(&reader).await.unwrap();
-    proxy.set(Fault::Stall);
-    let start = Instant::now();
-    let error = futures_util::TryStreamExt::try_next(&mut stream).await.unwrap_err();
-    assert!(start.elapsed() < limit * 2, "it took {:?}", start.elapsed());
-    let (kind, told) = fault(Err(error));
-    assert_eq!(kind, FaultKind::Timeout, "{told}");
 }
