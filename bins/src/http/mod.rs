@@ -15,6 +15,8 @@ mod connection;
 mod event_json;
 mod feeder;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod health;
 mod ingest;
 mod lines;
