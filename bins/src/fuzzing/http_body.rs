@@ -21,7 +21,16 @@ use crate::http::fuzzing::{Code, EventRules, Kind, RejectedEvent, event_json, pa
 
 /// Every field that an event of either kind has.
 const FIELDS: [&str; 10] = [
-    "type", "id", "sender", "receiver", "client", "branch", "operation", "amount", "currency", "occurred_at",
+    "type",
+    "id",
+    "sender",
+    "receiver",
+    "client",
+    "branch",
+    "operation",
+    "amount",
+    "currency",
+    "occurred_at",
 ];
 
 /// The longest name of a field that a problem repeats, in characters.
@@ -145,7 +154,10 @@ fn refused(rejected: &RejectedEvent, json: &[u8], rules: &EventRules<'_>) {
     let Some(object) = object else { return };
     if let Some(id) = id {
         let sent = || object.field("id").and_then(Value::as_str);
-        assert!(rules.key.as_ref() == Some(id) || sent() == Some(id.as_str()), "it was sent under no such id");
+        assert!(
+            rules.key.as_ref() == Some(id) || sent() == Some(id.as_str()),
+            "it was sent under no such id"
+        );
     }
     let field = rejection.pointer.as_deref().map(|pointer| {
         let name = pointer.strip_prefix('/').expect("a pointer starts with a slash");

@@ -11,9 +11,7 @@ use futures_util::{StreamExt, stream};
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use mini_platform_core::dispatcher::{DispatcherConfig, RoundRobin};
-use mini_platform_core::domain::{
-    Etag, EventBatch, ListEntry, ListVersion, MatchMode, Timestamp, WorkerId,
-};
+use mini_platform_core::domain::{Etag, EventBatch, ListEntry, ListVersion, MatchMode, Timestamp, WorkerId};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
 use mini_platform_core::port::{FraudList, FraudRegistry, WorkerNode};
 use mini_platform_core::{Dispatcher, Worker};
@@ -71,7 +69,8 @@ async fn worker() -> Worker {
     let registry = MemoryFraudRegistry::new(MatchMode::Normalized, Arc::new(StandingClock));
     let version = ListVersion::new(Timestamp::UNIX_EPOCH, Etag::new("v1").expect("it is an etag"));
     let chunk = vec![ListEntry::new(LISTED).expect("it is an entry")];
-    let list = FraudList { version, source: "file:list.txt".to_owned(), chunks: stream::iter([Ok(chunk)]).boxed() };
+    let list =
+        FraudList { version, source: "file:list.txt".to_owned(), chunks: stream::iter([Ok(chunk)]).boxed() };
     registry.replace(list).await.expect("memory takes a list");
     let (events, links) = (MemoryEventStore::default(), MemoryAdjacencyStore::default());
     Worker::new(Arc::new(events), Arc::new(links), Arc::new(registry)).with_clock(Arc::new(StandingClock))
@@ -90,7 +89,10 @@ pub(super) async fn check(results: &[Value], items: &[Sent<'_>], aborts: bool, i
             expected(&worker, item, &prefix).await
         };
         stopped |= aborts && expected.get("outcome").is_some_and(|outcome| outcome == "rejected");
-        assert!(comparable(result, id_is_fresh) == comparable(&expected, id_is_fresh), "{result}\n{expected}");
+        assert!(
+            comparable(result, id_is_fresh) == comparable(&expected, id_is_fresh),
+            "{result}\n{expected}"
+        );
     }
 }
 

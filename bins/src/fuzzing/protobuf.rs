@@ -112,14 +112,17 @@ fn is_for_people(text: &str) {
     assert!(text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "a text repeats what came");
 }
 
-fn identified((id, incarnation, protocol): &(WorkerId, Incarnation, ProtocolVersion)) -> v1::IdentifyResponse {
+fn identified(
+    (id, incarnation, protocol): &(WorkerId, Incarnation, ProtocolVersion),
+) -> v1::IdentifyResponse {
     v1::IdentifyResponse { protocol_version: protocol.0, ..(id, *incarnation).into() }
 }
 
 /// A token has no equality, so that nobody compares it in a time that tells: here its text has.
 fn joins(bytes: &[u8]) {
     let is_same = |one: &JoinRequest, other: &JoinRequest| {
-        let rest = |join: &JoinRequest| (join.id.clone(), join.address.clone(), join.incarnation, join.protocol);
+        let rest =
+            |join: &JoinRequest| (join.id.clone(), join.address.clone(), join.incarnation, join.protocol);
         rest(one) == rest(other) && one.token.reveal() == other.token.reveal()
     };
     round_trip::<v1::JoinRequest, _>(bytes, |join| join.into(), is_same);
@@ -135,7 +138,9 @@ fn submissions(bytes: &[u8]) {
     };
     for submission in request.events {
         match taken(submission) {
-            Ok(event) => assert!(taken((&event).into()) == Ok(event), "an event changes when it is sent again"),
+            Ok(event) => {
+                assert!(taken((&event).into()) == Ok(event), "an event changes when it is sent again")
+            }
             Err(rejected) => is_for_people(&rejected.rejection.detail),
         }
     }

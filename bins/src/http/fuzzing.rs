@@ -41,11 +41,7 @@ pub(crate) fn rejected_json(rejected: &RejectedEvent) -> Vec<u8> {
 }
 
 /// Answers a request without a socket. The client reads the answer to its end.
-pub(crate) async fn answer(
-    settings: HttpSettings,
-    api: Api,
-    request: Request<Pieces>,
-) -> Response<Bytes> {
+pub(crate) async fn answer(settings: HttpSettings, api: Api, request: Request<Pieces>) -> Response<Bytes> {
     let state = State::new(settings.clone(), api, &Serving::new(&settings));
     let service = TowerToHyperService::new(warp::service(super::routes::routes(Arc::new(state))));
     let answered: Result<_, Infallible> = service.call(request).await;

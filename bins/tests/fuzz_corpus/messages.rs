@@ -116,7 +116,10 @@ fn responses() -> Vec<(&'static str, Vec<u8>)> {
         ("FetchOperationsResponse", response::<v1::FetchOperationsResponse>(&operations)),
         ("FetchInteractionsResponse", response::<v1::FetchInteractionsResponse>(&interactions)),
         ("FetchBranchesResponse", response::<v1::FetchBranchesResponse>(&branches)),
-        ("FetchClientResponse", response::<v1::FetchClientResponse>(&FetchAnswer::Overview(Box::new(overview)))),
+        (
+            "FetchClientResponse",
+            response::<v1::FetchClientResponse>(&FetchAnswer::Overview(Box::new(overview))),
+        ),
         ("FetchEventResponse", response::<v1::FetchEventResponse>(&FetchAnswer::Event(stored))),
         ("FetchFraudListResponse", response::<v1::FetchFraudListResponse>(&list)),
         ("CheckNameResponse", response::<v1::CheckNameResponse>(&FetchAnswer::Check(check))),
