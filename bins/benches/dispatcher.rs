@@ -19,7 +19,8 @@ use mini_platform_bins::http::{Api, HttpServer, HttpSettings};
 use mini_platform_core::Dispatcher;
 use mini_platform_core::dispatcher::{DispatcherConfig, P2cEwma};
 use mini_platform_core::domain::{
-    Etag, EventBatch, EventScreening, Incarnation, IngestOutcome, ListVersion, NodeAddress, Outcome, WorkerId,
+    Etag, Event, EventBatch, EventScreening, Incarnation, IngestOutcome, ListVersion, NodeAddress, Recording,
+    WorkerId,
 };
 use mini_platform_core::error::{FetchError, IngestError};
 use mini_platform_core::port::{FetchAnswer, FetchQuery, WorkerNode};
@@ -74,8 +75,11 @@ struct AtOnce(ListVersion);
 impl WorkerNode for AtOnce {
     async fn ingest(&self, batch: &EventBatch) -> Result<Vec<IngestOutcome>, IngestError> {
         let clear = || EventScreening::Clear { version: self.0.clone() };
-        let outcome = || IngestOutcome { outcome: Outcome::Stored, screening: clear() };
-        Ok(batch.events().iter().map(|_| outcome()).collect())
+        let outcome = |event: &Event| {
+            let occurred_at = event.occurred_at().timestamp();
+            IngestOutcome::stored(clear(), Recording { occurred_at, recorded_at: occurred_at })
+        };
+        Ok(batch.events().iter().map(outcome).collect())
     }
 
     async fn fetch(&self, _: &FetchQuery) -> Result<FetchAnswer, FetchError> {
@@ -153,8 +157,12 @@ macro_rules! unused {
                 let verdict = v1::event_screening::Verdict::Clear(v1::event_screening::Clear {});
                 let screening =
                     v1::EventScreening { list_version: Some(self.0.clone()), verdict: Some(verdict) };
-                let result =
-                    v1::EventResult { outcome: v1::Outcome::Stored.into(), screening: Some(screening) };
+                let recording = v1::Recording { occurred_at_micros: Some(1), recorded_at_micros: Some(1) };
+                let result = v1::EventResult {
+                    outcome: v1::Outcome::Stored.into(),
+                    screening: Some(screening),
+                    recording: Some(recording),
+                };
                 let results = vec![result; events.len()];
                 Ok(Response::new(v1::WorkerServiceIngestResponse { results }))
             }

@@ -66,7 +66,7 @@ impl Role {
     /// A feeder: it reads sources, and others read its registry.
     pub const FEEDER: Self = Self { needs: &[Need::Source, Need::SharedRegistry], defaults: &[] };
     /// A dispatcher: it needs nothing but workers, which join it when they like.
-    pub const DISPATCHER: Self = Self { needs: &[Need::NoBackend], defaults: &[] };
+    pub const DISPATCHER: Self = Self { needs: &[Need::NoBackend, Need::Dispatching], defaults: &[] };
     /// A worker: several of them share their stores, and dispatchers dial it. It listens beside a dispatcher.
     pub const WORKER: Self =
         Self { needs: &[Need::SharedStores, Need::Address], defaults: &[("grpc.listen", "127.0.0.1:9082")] };

@@ -29,6 +29,17 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result
     tokio::time::timeout_at(deadline, DEADLINE.scope(deadline, work)).await
 }
 
+/// Takes the limit of the work around it along to another task, where it is told but not enforced.
+pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let deadline = DEADLINE.try_with(|deadline| *deadline).ok();
+    async move {
+        match deadline {
+            Some(deadline) => DEADLINE.scope(deadline, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// Returns how much time is left for the work that asks; `None` without a limit.
 #[must_use]
 pub fn remaining() -> Option<Duration> {

@@ -8,10 +8,13 @@ pub mod domain;
 pub mod error;
 #[cfg(feature = "list-formats")]
 pub mod feeder;
+pub mod lanes;
 pub mod matching;
 pub mod memory;
+pub mod outbox;
 pub mod port;
 pub mod reconcile;
+pub mod replay;
 mod retry;
 pub mod telemetry;
 #[cfg(feature = "testkit")]

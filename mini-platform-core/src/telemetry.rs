@@ -73,6 +73,29 @@ metrics_table! {
     /// protocol_version, token, id_taken, not_dialable, shutting_down.
     DISPATCHER_JOINS = counter(Count, "mini_platform_dispatcher_joins_total");
 
+    /// Events that were parked, by `reason`: no_workers, timeout, screening, storing, linking, worker, logging, outage.
+    PARKING_PARKED = counter(Count, "mini_platform_parking_parked_total");
+    /// Events that could be neither finished nor parked.
+    PARKING_REFUSED = counter(Count, "mini_platform_parking_refused_total");
+    /// Parcels that were settled after a try, by `result`: done, retried, postponed, dead, lease_lost.
+    PARKING_REDRIVEN = counter(Count, "mini_platform_parking_redriven_total");
+    /// Parcels in the parking lot that are not dead, as of the last look.
+    PARKING_WAITING = gauge(Count, "mini_platform_parking_waiting");
+    /// Dead letters, as of the last look.
+    PARKING_DEAD = gauge(Count, "mini_platform_parking_dead_letters");
+    /// How long the oldest parcel has waited at the last look.
+    PARKING_OLDEST_AGE = gauge(Seconds, "mini_platform_parking_oldest_age_seconds");
+    /// Bytes of records that wait for the long-term log.
+    OUTBOX_BYTES = gauge(Bytes, "mini_platform_outbox_bytes");
+    /// Age of the oldest record that waits for the long-term log, since its request was finished.
+    OUTBOX_LAG = gauge(Seconds, "mini_platform_outbox_lag_seconds");
+    /// Records that the long-term log took from the outbox; after a failure some are taken twice.
+    OUTBOX_PUBLISHED = counter(Count, "mini_platform_outbox_published_records_total");
+    /// Tries to bring records from the outbox to the long-term log that failed.
+    OUTBOX_PUBLISH_FAILURES = counter(Count, "mini_platform_outbox_publish_failures_total");
+    /// Lines of an outbox that hold no record, because the disk damaged them; they are put aside.
+    OUTBOX_DAMAGED = counter(Count, "mini_platform_outbox_damaged_lines_total");
+
     /// Clients whose links were compared with their events.
     RECONCILE_CLIENTS = counter(Count, "mini_platform_reconcile_clients_total");
     /// Links that differed from the stored events, by `kind`: missing, older, newer, surplus.
@@ -96,7 +119,7 @@ mod tests {
         assert_eq!(described.get(FEEDER_LIST_ENTRIES).map(String::as_str), {
             Some("Different names on the list in force, as of the last look.")
         });
-        assert_eq!(described.len(), 26);
+        assert_eq!(described.len(), 37);
         for name in described.keys() {
             assert!(name.starts_with("mini_platform_"), "{name}");
         }

@@ -5,11 +5,14 @@
 use std::fs;
 use std::path::Path;
 
-/// Returns the sources in a folder, without tests and comments.
+/// Returns the sources in a folder, or that of a file, without tests and comments.
 fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let paths = match folder.is_dir() {
+        true => fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect(),
+        false => vec![folder.to_owned()],
+    };
+    for path in paths {
         if path.file_stem().is_some_and(|stem| stem == "tests") {
             continue;
         }
@@ -97,8 +100,23 @@ fn reconciliation_knows_ports_and_never_an_adapter() {
 }
 
 #[test]
+fn the_outbox_knows_ports_and_never_an_adapter() {
+    assert_imports_only("outbox", &["domain", "error", "port", "retry", "telemetry"]);
+}
+
+#[test]
+fn replay_knows_ports_and_never_an_adapter() {
+    assert_imports_only("replay", &["domain", "error", "port"]);
+}
+
+#[test]
 fn the_feeder_knows_ports_and_never_an_adapter() {
     assert_imports_only("feeder", &["domain", "error", "port", "matching", "telemetry"]);
+}
+
+#[test]
+fn lanes_know_the_domain_only() {
+    assert_imports_only("lanes.rs", &["domain"]);
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod dispatcher {
     mod gathering;
     mod hedging;
     mod overload;
+    mod parking;
     mod support;
 }

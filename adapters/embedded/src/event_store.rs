@@ -35,6 +35,7 @@ impl fmt::Debug for EmbeddedEventStore {
 /// A batch with its keys and values, made on the caller's thread so that the writer has less to do.
 pub(crate) struct AppendJob {
     batch: EventBatch,
+    recorded_at: Timestamp,
     records: Vec<(UserKey, UserValue)>,
     /// The timeline keys with the place of their event in the batch. In key order, in which they are quicker to
     /// insert.
@@ -57,7 +58,7 @@ impl AppendJob {
             }
         }
         timeline.sort_unstable();
-        Self { batch: batch.clone(), records, timeline, reply }
+        Self { batch: batch.clone(), recorded_at, records, timeline, reply }
     }
 
     pub(crate) fn weight(&self) -> usize {
@@ -66,6 +67,10 @@ impl AppendJob {
 
     pub(crate) fn batch(&self) -> &EventBatch {
         &self.batch
+    }
+
+    pub(crate) fn recorded_at(&self) -> Timestamp {
+        self.recorded_at
     }
 
     /// Returns the events with their keys.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fjall::{OwnedWriteBatch, UserKey};
 use foldhash::fast::RandomState;
-use mini_platform_core::domain::{AppendOutcome, Event, EventBatch, Timestamp};
+use mini_platform_core::domain::{AppendOutcome, Event, EventBatch, Recording, Timestamp};
 
 use crate::adjacency_store::LinkJob;
 use crate::clients::KnownClients;
@@ -23,7 +23,8 @@ use crate::writer::{Job, Reply};
 /// committed.
 #[derive(Default)]
 pub(crate) struct Pending {
-    batches: Vec<EventBatch>,
+    /// With their times of recording.
+    batches: Vec<(EventBatch, Timestamp)>,
     /// Events that are to be stored: the place of their batch, and their place in it.
     events: HashMap<UserKey, (usize, usize), RandomState>,
     links: HashMap<UserKey, PendingLink, RandomState>,
@@ -37,9 +38,11 @@ struct PendingLink {
 }
 
 impl Pending {
-    fn event(&self, key: &[u8]) -> Option<&Event> {
+    /// Returns an event that is to be stored, and its time of recording.
+    fn event(&self, key: &[u8]) -> Option<(&Event, Timestamp)> {
         let (batch, index) = self.events.get(key)?;
-        self.batches.get(*batch)?.events().get(*index)
+        let (batch, recorded_at) = self.batches.get(*batch)?;
+        Some((batch.events().get(*index)?, *recorded_at))
     }
 
     /// Returns the fraud lists that come into force with the commit.
@@ -64,6 +67,8 @@ pub(crate) enum Decision {
     Link(Result<(), Failure>),
     Unlink(Result<(), Failure>),
     List(ListDecision),
+    /// Parcels were decided on before they came here.
+    Parcels,
     Nothing,
 }
 
@@ -85,6 +90,7 @@ impl<'a> Group<'a> {
             Job::Link(job) => Decision::Link(self.link(job)),
             Job::Unlink(job) => Decision::Unlink(self.unlink(job)),
             Job::List(job) => Decision::List(self.list(job)),
+            Job::Parcels(_) => Decision::Parcels,
             Job::Wake => Decision::Nothing,
         }
     }
@@ -119,7 +125,7 @@ impl<'a> Group<'a> {
             outcomes.push(self.outcome(event, key)?);
         }
         let place = self.pending.batches.len();
-        self.pending.batches.push(job.batch().clone());
+        self.pending.batches.push((job.batch().clone(), job.recorded_at()));
         for (index, ((_, key), outcome)) in job.events().zip(&outcomes).enumerate() {
             if *outcome == AppendOutcome::Stored {
                 self.pending.events.insert(key.clone(), (place, index));
@@ -129,13 +135,12 @@ impl<'a> Group<'a> {
     }
 
     fn outcome(&self, event: &Event, key: &UserKey) -> Result<AppendOutcome, Failure> {
-        if let Some(earlier) = self.pending.event(key).or_else(|| self.before.event(key)) {
-            return Ok(compare(event, earlier));
+        if let Some((earlier, recorded_at)) = self.pending.event(key).or_else(|| self.before.event(key)) {
+            return Ok(compare(event, earlier, recorded_at));
         }
-        match self.store.events.get(key)? {
-            None => Ok(AppendOutcome::Stored),
-            Some(bytes) => Ok(compare(event, &record::read_event(event.id().clone(), &bytes)?.event)),
-        }
+        let Some(bytes) = self.store.events.get(key)? else { return Ok(AppendOutcome::Stored) };
+        let stored = record::read_event(event.id().clone(), &bytes)?;
+        Ok(compare(event, &stored.event, stored.recorded_at))
     }
 
     fn link(&mut self, job: &LinkJob) -> Result<(), Failure> {
@@ -198,9 +203,10 @@ fn known_time(store: &Store, before: &Pending, key: &UserKey) -> Result<Option<T
     Ok(stored.map(|bytes| record::read_link(&bytes)).transpose()?)
 }
 
-fn compare(event: &Event, stored: &Event) -> AppendOutcome {
+/// Compares an event with the one that is stored, or is to be, under its id.
+fn compare(event: &Event, stored: &Event, recorded_at: Timestamp) -> AppendOutcome {
     if event.is_resend_of(stored) {
-        AppendOutcome::Duplicate { occurred_at: stored.occurred_at().timestamp() }
+        AppendOutcome::Duplicate(Recording { occurred_at: stored.occurred_at().timestamp(), recorded_at })
     } else {
         AppendOutcome::Conflict
     }
@@ -221,6 +227,7 @@ impl Decision {
                 Answer::new(job.reply, decision)
             }
             (Self::List(decision), Job::List(job)) => job.write(decision, store, batch),
+            (Self::Parcels, Job::Parcels(job)) => job.write(store, batch),
             _ => Answer::nobody(),
         }
     }
@@ -235,15 +242,20 @@ pub(crate) struct Answer(Box<Tell>);
 impl Answer {
     /// Tells a decision, unless the commit failed. A caller that is gone needs no answer.
     pub(crate) fn new<T: Send + 'static>(reply: Reply<T>, decision: Result<T, Failure>) -> Self {
-        Self(Box::new(move |failed| {
+        Self::with(move |failed| {
             let answer = failed.map_or(decision, |failure| Err(failure.clone()));
             drop(reply.send(answer));
-        }))
+        })
+    }
+
+    /// Does something with the end of the commit.
+    pub(crate) fn with(tell: impl FnOnce(Option<&Failure>) + Send + 'static) -> Self {
+        Self(Box::new(tell))
     }
 
     /// Nobody waits.
     pub(crate) fn nobody() -> Self {
-        Self(Box::new(|_| {}))
+        Self::with(|_| {})
     }
 
     pub(crate) fn send(self, failed: Option<&Failure>) {
@@ -268,9 +280,9 @@ mod tests {
         (Store::open(folder, &EmbeddedConfig::new(dir.path())).unwrap(), dir)
     }
 
-    fn append(name: &str, receiver: &str) -> Job {
+    fn append(name: &str, receiver: &str, recorded: i64) -> Job {
         let events = batch([transfer(name, "ann", receiver, 1)]);
-        Job::Append(AppendJob::new(&events, at(9), oneshot::channel().0))
+        Job::Append(AppendJob::new(&events, at(recorded), oneshot::channel().0))
     }
 
     fn link(seconds: i64) -> Job {
@@ -309,15 +321,17 @@ mod tests {
     fn a_group_is_decided_on_what_the_one_before_it_writes() {
         let (store, _dir) = store();
         let mut newest = NewestLinks::new(None);
-        let duplicate = AppendOutcome::Duplicate { occurred_at: at(1) };
-        let jobs = vec![append("a", "bob"), append("a", "bob"), append("a", "eve"), link(7), link(6)];
+        let duplicate = AppendOutcome::Duplicate(Recording { occurred_at: at(1), recorded_at: at(7) });
+        let jobs =
+            vec![append("a", "bob", 7), append("a", "bob", 8), append("a", "eve", 8), link(7), link(6)];
         let (outcomes, items, before) = decide(&store, &Pending::default(), &mut newest, jobs);
         assert_eq!(outcomes, [AppendOutcome::Stored, duplicate, AppendOutcome::Conflict]);
         assert_eq!(
             items, 7,
             "an event, its two clients and places in timelines, a link, and the latest time of all"
         );
-        let jobs = vec![append("a", "bob"), append("a", "eve"), append("b", "bob"), link(5), link(7)];
+        let jobs =
+            vec![append("a", "bob", 9), append("a", "eve", 9), append("b", "bob", 9), link(5), link(7)];
         let (outcomes, items, _) = decide(&store, &before, &mut newest, jobs);
         assert_eq!(outcomes, [duplicate, AppendOutcome::Conflict, AppendOutcome::Stored]);
         assert_eq!(items, 5, "an older time changes no link");

@@ -120,7 +120,7 @@ fn stored<D>(items: &[Item<'_, D>]) -> Outcomes {
 
 fn compare(event: &Event, stored: &StoredEvent) -> AppendOutcome {
     if event.is_resend_of(&stored.event) {
-        AppendOutcome::Duplicate { occurred_at: stored.event.occurred_at().timestamp() }
+        AppendOutcome::Duplicate(stored.recording())
     } else {
         AppendOutcome::Conflict
     }

@@ -86,7 +86,7 @@ async fn a_reply_that_is_lost_once_is_found_by_the_driver() {
         assert_eq!(proxy.hits(), hits + 1, "{fault:?}");
         assert!(outcomes.iter().all(|outcome| *outcome == AppendOutcome::Stored), "{fault:?} {outcomes:?}");
         let again = resend(&store, &database, &sent).await;
-        assert!(again.iter().all(|outcome| matches!(outcome, AppendOutcome::Duplicate { .. })));
+        assert!(again.iter().all(|outcome| matches!(outcome, AppendOutcome::Duplicate(_))));
     }
 }
 
@@ -106,7 +106,7 @@ async fn an_unknown_outcome_is_found_by_a_resend() {
         proxy.set(Fault::Pass);
         let outcomes = resend(&store, &database, &sent).await;
         let first = outcomes.first().unwrap();
-        assert_eq!(matches!(first, AppendOutcome::Duplicate { .. }), took_effect, "{fault:?} {first:?}");
+        assert_eq!(matches!(first, AppendOutcome::Duplicate(_)), took_effect, "{fault:?} {first:?}");
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_read_back_that_is_lost_is_found_by_a_resend() {
     assert_eq!(kind(&error), FaultKind::Unavailable, "{error:?}");
     proxy.set(Fault::Pass);
     let again = resend(&store, &database, &sent).await;
-    assert!(again.iter().all(|outcome| matches!(outcome, AppendOutcome::Duplicate { .. })));
+    assert!(again.iter().all(|outcome| matches!(outcome, AppendOutcome::Duplicate(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

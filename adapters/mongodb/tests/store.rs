@@ -169,7 +169,7 @@ async fn a_batch_of_duplicates_is_read_back_in_one_call_a_collection() {
     store.append(&batch(events.clone()), at(0)).await.unwrap();
     let profile = Profile::start(&scratch).await;
     let outcomes = store.append(&batch(events), at(1)).await.unwrap();
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, AppendOutcome::Duplicate { .. })));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, AppendOutcome::Duplicate(_))));
     let calls = profile.stop().await;
     let reads = calls.iter().filter(|call| call.get_str("op").unwrap() == "query").count();
     let continued = calls.iter().filter(|call| call.get_str("op").unwrap() == "getmore").count();
@@ -233,7 +233,7 @@ async fn of_a_transaction_and_an_operation_with_one_id_exactly_one_is_stored() {
         for (n, outcome) in outcomes.into_iter().enumerate() {
             match outcome {
                 AppendOutcome::Stored => stored[n].push(kind),
-                AppendOutcome::Duplicate { .. } => duplicates[n].push(kind),
+                AppendOutcome::Duplicate(_) => duplicates[n].push(kind),
                 AppendOutcome::Conflict => {}
             }
         }

@@ -5,8 +5,8 @@ mod adapter {
     use std::sync::Arc;
 
     use anyhow::Context;
-    use mini_platform_core::domain::MatchMode;
-    use mini_platform_core::port::{AdjacencyStore, FraudRegistry, SystemClock};
+    use mini_platform_core::domain::{LotLimits, MatchMode};
+    use mini_platform_core::port::{AdjacencyStore, FraudRegistry, ParkingLot, SystemClock};
     use mini_platform_redis::{ConnectError, Redis};
 
     use crate::config::{Misconfigured, RedisConfig};
@@ -44,6 +44,14 @@ mod adapter {
         pub(in crate::backend) fn registry(&self, mode: MatchMode) -> Arc<dyn FraudRegistry> {
             Arc::new(self.0.registry(mode, Arc::new(SystemClock)))
         }
+
+        pub(in crate::backend) async fn parking_lot(
+            &self,
+            limits: LotLimits,
+            allow_volatile: bool,
+        ) -> anyhow::Result<Arc<dyn ParkingLot>> {
+            Ok(Arc::new(self.0.parking_lot(limits, allow_volatile).await?))
+        }
     }
 }
 
@@ -51,8 +59,8 @@ mod adapter {
 mod adapter {
     use std::sync::Arc;
 
-    use mini_platform_core::domain::MatchMode;
-    use mini_platform_core::port::{AdjacencyStore, FraudRegistry};
+    use mini_platform_core::domain::{LotLimits, MatchMode};
+    use mini_platform_core::port::{AdjacencyStore, FraudRegistry, ParkingLot};
 
     use super::super::NotBuiltIn;
     use crate::config::RedisConfig;
@@ -65,6 +73,14 @@ mod adapter {
 
     impl Handle {
         pub(in crate::backend) fn adjacency(&self) -> Arc<dyn AdjacencyStore> {
+            match *self {}
+        }
+
+        pub(in crate::backend) async fn parking_lot(
+            &self,
+            _: LotLimits,
+            _: bool,
+        ) -> anyhow::Result<Arc<dyn ParkingLot>> {
             match *self {}
         }
 

@@ -38,8 +38,8 @@ use node::{AdvertisedAddress, Nodes, OptionalToken, OptionalWorkerId};
 use reader::{Entry, Key, Reader};
 use table::config_table;
 use value::{
-    Address, Choice, CurrencyCode, FeedSources, Folder, Integer, KeyPrefix, MemorySize, OptionalFile,
-    OptionalSecret, OptionalText, SecretText, Share, Size, Switch, Text, Time, TimeOrZero,
+    Address, Brokers, Choice, CurrencyCode, FeedSources, Folder, Integer, KeyPrefix, MemorySize,
+    OptionalFile, OptionalSecret, OptionalText, SecretText, Share, Size, Switch, Text, Time, TimeOrZero,
 };
 
 pub use layers::{Sources, VARIABLE_PREFIX};
@@ -258,6 +258,25 @@ config_table! {
         "redis.ca_file" = "" => ca_file: Option<PathBuf> as OptionalFile;
     }
 
+    /// Configures the connection to Kafka, for `log.backend = "kafka"`.
+    kafka: KafkaConfig {
+        /// Lists the brokers to start from, each as HOST:PORT.
+        /// Where a broker listens that was just installed.
+        "kafka.brokers" = "127.0.0.1:9092" => brokers: Vec<String> as Brokers;
+
+        /// Names the topic of the long-term log.
+        /// What its readers were told.
+        "kafka.topic" = "long_term_storage" => topic: String as Text;
+
+        /// Sets the partitions of the topic when it is made, because it is missing.
+        /// Room for a dozen readers side by side; more can be added, but then clients change places.
+        "kafka.partitions" = "12" => partitions: u16 as Integer(1..=10_000);
+
+        /// Limits the time of one request to a broker.
+        /// Long enough for a new leader to be found.
+        "kafka.timeout" = "10s" => timeout: Duration as Time;
+    }
+
     /// Configures the connection to S3, for `feeder.source = "s3://bucket/key"`.
     s3: S3Config {
         /// Names a server other than Amazon's, such as "http://127.0.0.1:9000".
@@ -333,8 +352,60 @@ config_table! {
         "feeder.listen" = "127.0.0.1:9083" => listen: SocketAddr as Address;
     }
 
-    /// Configures what the program says about itself on standard error.
+    /// Configures where events wait that no worker could finish.
+    parking: ParkingConfig {
+        /// Chooses "embedded", on disk; "memory", lost at the end; "redis"; or "none".
+        /// Without a parking lot what cannot be finished is answered 503, and nothing is promised.
+        /// Durable without a server to install; dispatchers that share a lot need "redis".
+        "parking.backend" = "embedded" => backend: ParkingBackend as PARKING_BACKENDS;
+
+        /// Limits how often an event is tried before it becomes a dead letter, for a person to decide.
+        /// About five minutes with the pauses between; an outage of everything does not count.
+        "parking.max_attempts" = "10" => max_attempts: u32 as Integer(1..=1_000);
+
+        /// Limits the longest pause between two tries.
+        /// Nobody waits for longer than that once the cause is gone.
+        "parking.max_pause" = "1m" => max_pause: Duration as Time;
+
+        /// Sets how long a dispatcher has parked events for itself.
+        /// Many times what it needs; when it dies, others go on with them after that.
+        "parking.lease" = "30s" => lease: Duration as Time;
+
+        /// Limits the events that are parked, dead letters among them; more are answered 503.
+        /// Eight minutes of 2,000 events a second.
+        "parking.max_parcels" = "1000000" => max_parcels: u64 as Integer(1..=1_000_000_000);
+
+        /// Limits the bytes of the events that are parked; more are answered 503.
+        /// As many as events, at 250 bytes each; Redis needs about three times as much memory.
+        "parking.max_bytes" = "256MiB" => max_bytes: u64 as Size;
+
+        /// Takes a Redis that forgets what is parked when it stops.
+        /// Never: what is answered as parked is promised.
+        "parking.allow_volatile" = "false" => allow_volatile: bool as Switch;
+    }
+
+    /// Configures the long-term log of finished requests, and what the program says about itself on standard error.
     log: LogConfig {
+        /// Chooses "files", on this machine; "kafka"; or "none".
+        /// Durable without a server to install.
+        "log.backend" = "files" => backend: LogBackend as LOG_BACKENDS;
+
+        /// Names the folder of the log's files.
+        /// None: the folder `log` beside the data of the embedded store.
+        "log.dir" = "" => dir: Option<PathBuf> as OptionalFile;
+
+        /// Names the folder in which records wait for Kafka. It has to outlive the program.
+        /// None: the folder `outbox` beside the data of the embedded store.
+        "log.outbox_dir" = "" => outbox_dir: Option<PathBuf> as OptionalFile;
+
+        /// Limits the records that wait for Kafka; when there are more, events are parked or answered 503.
+        /// About half an hour of 2,000 events a second.
+        "log.max_outbox" = "1GiB" => max_outbox: u64 as Size;
+
+        /// Begins a new file when the last one is as large; finished ones are compressed.
+        /// Small enough to copy and to read, and a few thousand a year.
+        "log.max_segment" = "64MiB" => max_segment: u64 as Size;
+
         /// Chooses what is logged: a level, or "info,mini_platform_core=debug".
         /// State changes, nothing for each event.
         "log.level" = "info" => level: String as Text;
@@ -367,6 +438,9 @@ fn check(config: &Config, reader: &mut Reader) {
     reader.demand("cluster.lease", expected, cluster.lease <= MAX_LEASE);
     let expected = "at least \"1MiB\", because the largest batch comes close to it";
     reader.demand("grpc.max_message", expected, grpc.max_message >= MIN_MESSAGE);
+    let expected =
+        "more than twice dispatch.timeout, because a dispatcher works on what it leased for so long";
+    reader.demand("parking.lease", expected, config.parking.lease > 2 * dispatch.timeout);
 }
 
 /// Demands that what is chosen was built in.
@@ -383,6 +457,16 @@ fn check_build(config: &Config, reader: &mut Reader) {
     needs("registry.backend", "redis", redis, registry.backend == RegistryBackend::Redis);
     let from_s3 = feeder.source.iter().any(|source| matches!(source, FeedSource::S3 { .. }));
     needs("feeder.source", "s3", cfg!(feature = "s3"), from_s3);
+}
+
+/// Demands the same of what a dispatcher has beside its workers.
+fn check_dispatching_build(config: &Config, reader: &mut Reader) {
+    let Config { parking, log, .. } = config;
+    let mut needs = |key, feature, built, needed: bool| reader.built(key, feature, built || !needed);
+    let embedded = cfg!(feature = "embedded");
+    needs("parking.backend", "embedded", embedded, parking.backend == ParkingBackend::Embedded);
+    needs("parking.backend", "redis", cfg!(feature = "redis"), parking.backend == ParkingBackend::Redis);
+    needs("log.backend", "kafka", cfg!(feature = "kafka"), log.backend == LogBackend::Kafka);
 }
 
 impl Config {
@@ -406,6 +490,9 @@ impl Config {
             needs.iter().for_each(|need| need.check(config, &mut reader));
             if !needs.contains(&Need::NoBackend) {
                 check_build(config, &mut reader);
+            }
+            if needs.is_empty() || needs.contains(&Need::Dispatching) {
+                check_dispatching_build(config, &mut reader);
             }
         }
         let (entries, problems) = reader.finish();
@@ -474,6 +561,32 @@ pub enum RegistryBackend {
     Redis,
 }
 
+/// What keeps events that no worker could finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParkingBackend {
+    /// The store of the process itself, on disk.
+    Embedded,
+    /// Memory, lost at the end of the process.
+    Memory,
+    /// Redis, which several dispatchers share.
+    Redis,
+    /// Nothing.
+    None,
+}
+
+/// What keeps a record of every finished request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogBackend {
+    /// Files on this machine.
+    Files,
+    /// Kafka.
+    Kafka,
+    /// Nothing.
+    None,
+}
+
 /// A place that a fraud list is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -525,6 +638,16 @@ const REGISTRY_BACKENDS: Choice<RegistryBackend> = Choice(&[
     ("memory", RegistryBackend::Memory),
     ("redis", RegistryBackend::Redis),
 ]);
+
+const PARKING_BACKENDS: Choice<ParkingBackend> = Choice(&[
+    ("embedded", ParkingBackend::Embedded),
+    ("memory", ParkingBackend::Memory),
+    ("redis", ParkingBackend::Redis),
+    ("none", ParkingBackend::None),
+]);
+
+const LOG_BACKENDS: Choice<LogBackend> =
+    Choice(&[("files", LogBackend::Files), ("kafka", LogBackend::Kafka), ("none", LogBackend::None)]);
 
 const PARTIES: Choice<ScreenedParties> =
     Choice(&[("brief", ScreenedParties::Brief), ("both", ScreenedParties::Both)]);
@@ -722,6 +845,8 @@ mod tests {
             ("adjacency.backend", "redis", "redis", cfg!(feature = "redis")),
             ("registry.backend", "redis", "redis", cfg!(feature = "redis")),
             ("feeder.source", "s3://bucket/key", "s3", cfg!(feature = "s3")),
+            ("parking.backend", "redis", "redis", cfg!(feature = "redis")),
+            ("log.backend", "kafka", "kafka", cfg!(feature = "kafka")),
         ];
         for (key, value, feature, built) in chosen {
             let found = load("", &[], &[(key, value)]).map(|_| ()).map_err(|problems| problems.to_string());

@@ -18,6 +18,8 @@ pub enum Need {
     SharedStores,
     /// No backend at all: what is chosen for other programs need not be built in.
     NoBackend,
+    /// What a dispatcher has beside its workers: a parking lot and a long-term log.
+    Dispatching,
     /// An address under which other processes reach this one over gRPC.
     Address,
 }
@@ -47,7 +49,7 @@ impl Need {
                 reader.demand("adjacency.backend", expected, adjacency.backend == AdjacencyBackend::Redis);
                 shared_registry(config, reader);
             }
-            Self::NoBackend => {}
+            Self::NoBackend | Self::Dispatching => {}
             Self::Address => address(config, reader),
         }
     }

@@ -497,6 +497,33 @@ fn feed_source(item: &str) -> Option<FeedSource> {
     item.strip_prefix("file:").filter(|path| !path.is_empty()).map(|path| FeedSource::File(path.into()))
 }
 
+/// Where the brokers of a Kafka cluster are.
+pub(super) struct Brokers;
+
+impl Kind for Brokers {
+    type Value = Vec<String>;
+
+    fn expected(&self) -> String {
+        r#"a list of brokers, each as HOST:PORT, such as "127.0.0.1:9092""#.to_owned()
+    }
+
+    fn read(&self, written: &Written) -> Option<Vec<String>> {
+        let is_broker = |item: &&str| {
+            let parts = item.rsplit_once(':');
+            parts.is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+            })
+        };
+        let items = written.items()?;
+        let are_brokers = !items.is_empty() && items.iter().all(is_broker);
+        are_brokers.then(|| items.into_iter().map(str::to_owned).collect())
+    }
+
+    fn toml(&self, value: &Vec<String>) -> toml::Value {
+        value.clone().into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -609,6 +636,17 @@ mod tests {
         assert_eq!(Text.read(&Written::Bare("1".into())), None);
         assert_eq!(Text.read(&Written::Strings(vec!["info".into()])), None);
         assert_eq!(FeedSources.read(&Written::Other), None);
+    }
+
+    #[test]
+    fn a_broker_is_a_host_and_a_port() {
+        assert_eq!(
+            untyped(&Brokers, "a:1,[::1]:9092"),
+            Some(vec!["a:1".to_owned(), "[::1]:9092".to_owned()])
+        );
+        for text in ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,"] {
+            assert_eq!(untyped(&Brokers, text), None, "{text:?} must be refused");
+        }
     }
 
     #[test]

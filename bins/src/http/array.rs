@@ -14,7 +14,7 @@ use warp::Reply;
 
 use super::body::{self, BodyLimits, WholeBody};
 use super::event_json;
-use super::pipeline::{Framing, Item, OnError, Pipeline, Results, Source};
+use super::pipeline::{Framing, Item, Manner, Pipeline, Results, Source};
 use super::problem::{Code, Rejection};
 use super::request::ApiRequest;
 use super::routes::Answer;
@@ -25,12 +25,12 @@ const QUICK_CHECK_BYTES: usize = 256 << 10;
 
 /// Takes in many events, as one array.
 pub(super) async fn many(state: Arc<State>, request: ApiRequest) -> Answer {
-    let on_error = OnError::of(&request)?;
+    let manner = Manner::of(&request)?;
     let limits = BodyLimits { max_bytes: state.settings.max_array, timeout: state.settings.body_timeout };
     let body = body::collect(&request.headers, request.body, limits, &state.body_memory).await?;
     check(&body.bytes).await?;
     let source = Items::new(body);
-    let results = Results::new(Pipeline::new(source, state, on_error, Framing::Array));
+    let results = Results::new(Pipeline::new(source, state, manner, Framing::Array));
     let mut response = warp::reply::stream(results).into_response();
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -23,7 +23,7 @@ use super::state::{Api, State};
 
 /// Writes an event as it is answered.
 pub(crate) fn event_json(stored: &StoredEvent) -> Vec<u8> {
-    render::json(&EventJson::new(stored))
+    render::json(&EventJson::stored(stored))
 }
 
 /// Writes the result of an event that a worker finished.

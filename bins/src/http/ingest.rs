@@ -2,7 +2,9 @@
 
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use mini_platform_core::domain::{EventId, IngestOutcome, Outcome};
+use mini_platform_core::dispatcher::Ingested;
+use mini_platform_core::domain::{EventId, IngestOutcome, Outcome, TraceContext};
+use mini_platform_core::trace;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use warp::reply::Response;
 
@@ -17,6 +19,9 @@ use super::state::State;
 
 /// The header in which a submitter may send the id of a single event.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header that names the trace of a request (W3C Trace Context). What is no such name is passed over.
+const TRACEPARENT: &str = "traceparent";
 
 /// What cannot stand in a path segment as it is.
 const SEGMENT: &AsciiSet = &CONTROLS
@@ -47,8 +52,12 @@ pub(super) async fn one(state: &State, kind: Kind, request: ApiRequest) -> Answe
     };
     let event = parse_event(&body.bytes, &rules).map_err(|rejected| rejected.rejection)?;
     let id = event.id().clone();
-    let outcome = state.dispatcher.ingest_one(event).await.map_err(|error| state.failed(&error))?;
-    Ok(answer(&id, &outcome))
+    let trace = trace_of(&request.headers);
+    let taken_in = traced(trace, state.dispatcher.ingest_one(event)).await;
+    match taken_in.map_err(|error| state.failed(&error))? {
+        Ingested::Finished(outcome) => Ok(answer(&id, &outcome)),
+        Ingested::Parked => Ok(parked(&id)),
+    }
 }
 
 /// Returns the id that was sent as a header.
@@ -60,6 +69,19 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
     }
     let text = value.to_str().map_err(|_| invalid_key("must be printable ASCII without spaces"))?;
     EventId::new(text).map(Some).map_err(invalid_key)
+}
+
+/// Returns the trace that a request names, if it names one.
+pub(super) fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
+}
+
+/// Works in a trace, if there is one.
+pub(super) async fn traced<T>(trace: Option<TraceContext>, work: impl Future<Output = T>) -> T {
+    match trace {
+        Some(trace) => trace::within(trace, work).await,
+        None => work.await,
+    }
 }
 
 fn invalid_key(rule: impl std::fmt::Display) -> Problem {
@@ -77,6 +99,12 @@ fn answer(id: &EventId, outcome: &IngestOutcome) -> Response {
         }
     }
     response
+}
+
+fn parked(id: &EventId) -> Response {
+    let mut body = Vec::with_capacity(64);
+    render::write_parked(&mut body, id);
+    render::answer(StatusCode::ACCEPTED, body)
 }
 
 fn status(outcome: Outcome) -> StatusCode {

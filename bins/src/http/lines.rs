@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use warp::Reply;
 
 use super::body::BodyStream;
-use super::pipeline::{Framing, Item, OnError, Pipeline, Results, Source};
+use super::pipeline::{Framing, Item, Manner, Pipeline, Results, Source};
 use super::problem::{Code, Rejection};
 use super::request::ApiRequest;
 use super::routes::Answer;
@@ -25,10 +25,10 @@ use super::state::State;
 
 /// Takes in many events, one a line.
 pub(super) fn many(state: Arc<State>, request: ApiRequest) -> Answer {
-    let on_error = OnError::of(&request)?;
+    let manner = Manner::of(&request)?;
     let (max_line, timeout) = (state.settings.max_line, state.settings.body_timeout);
     let source = Lines::new(request.body, max_line, timeout, state.stopping.clone());
-    let results = Results::new(Pipeline::new(source, state, on_error, Framing::Lines));
+    let results = Results::new(Pipeline::new(source, state, manner, Framing::Lines));
     let mut response = warp::reply::stream(results).into_response();
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));

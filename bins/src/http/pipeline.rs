@@ -13,11 +13,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use mini_platform_core::domain::{Event, EventBatch, EventBatchBuilder, EventId, IngestOutcome};
+use mini_platform_core::dispatcher::Ingested;
+use mini_platform_core::domain::{
+    Event, EventBatch, EventBatchBuilder, EventId, IngestOutcome, TraceContext,
+};
 use mini_platform_core::error::DispatchError;
 use tokio::task::JoinHandle;
 
 use super::event_json::{EventRules, RejectedEvent, parse_event};
+use super::ingest::traced;
 use super::problem::{Code, Problem, Rejection};
 use super::query::Parameters;
 use super::render::{self, ResultWriter};
@@ -35,12 +39,19 @@ const RESULT_BYTES: usize = 256;
 
 /// What to do after an event that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnError {
+enum OnError {
     Continue,
     Abort,
 }
 
-impl OnError {
+/// How the events of a request are taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    on_error: OnError,
+    trace: Option<TraceContext>,
+}
+
+impl Manner {
     /// Reads the parameters of a request for many events.
     pub(super) fn of(request: &ApiRequest) -> Result<Self, Problem> {
         if request.headers.contains_key(super::ingest::IDEMPOTENCY_KEY) {
@@ -48,8 +59,10 @@ impl OnError {
                 "The Idempotency-Key header is for single events; send an `id` in each event instead.";
             return Err(Problem::new(Code::InvalidParameter, detail));
         }
-        let choices = [("continue", Self::Continue), ("abort", Self::Abort)];
-        Parameters::parse(&request.query, &["on_error"])?.choice("on_error", &choices, Self::Continue)
+        let choices = [("continue", OnError::Continue), ("abort", OnError::Abort)];
+        let parameters = Parameters::parse(&request.query, &["on_error"])?;
+        let on_error = parameters.choice("on_error", &choices, OnError::Continue)?;
+        Ok(Self { on_error, trace: super::ingest::trace_of(&request.headers) })
     }
 }
 
@@ -98,7 +111,7 @@ struct Chunk {
 #[derive(Debug)]
 struct UnderWay {
     batch: EventBatch,
-    outcomes: JoinHandle<Result<Vec<IngestOutcome>, DispatchError>>,
+    outcomes: JoinHandle<Result<Ingested<Vec<IngestOutcome>>, DispatchError>>,
 }
 
 /// Items that will be the next chunk.
@@ -124,7 +137,7 @@ enum Gathered {
 pub(super) struct Pipeline<S> {
     source: S,
     state: Arc<State>,
-    on_error: OnError,
+    manner: Manner,
     framing: Framing,
     results: ResultWriter,
     gathering: Gathering,
@@ -143,11 +156,11 @@ pub(super) struct Pipeline<S> {
 }
 
 impl<S: Source> Pipeline<S> {
-    pub(super) fn new(source: S, state: Arc<State>, on_error: OnError, framing: Framing) -> Self {
+    pub(super) fn new(source: S, state: Arc<State>, manner: Manner, framing: Framing) -> Self {
         Self {
             source,
             state,
-            on_error,
+            manner,
             framing,
             results: ResultWriter::default(),
             gathering: Gathering::default(),
@@ -255,7 +268,7 @@ impl<S: Source> Pipeline<S> {
             let inner = rejected.rejection.pointer.take().unwrap_or_default();
             rejected.rejection.pointer = Some(format!("/{index}{inner}"));
         }
-        self.aborted |= self.on_error == OnError::Abort;
+        self.aborted |= self.manner.on_error == OnError::Abort;
         self.gathering.slots.push(Slot::Rejected(rejected));
     }
 
@@ -267,9 +280,11 @@ impl<S: Source> Pipeline<S> {
             return;
         }
         let batch = batch.build().map(|batch| {
-            let (dispatcher, events) = (self.state.dispatcher.clone(), batch.clone());
+            let (dispatcher, events, trace) =
+                (self.state.dispatcher.clone(), batch.clone(), self.manner.trace);
             // On a task of its own: it goes on while this client does not read, and its time limit stays fair.
-            let outcomes = self.state.tasks.spawn(async move { dispatcher.ingest(&events).await });
+            let outcomes =
+                self.state.tasks.spawn(async move { traced(trace, dispatcher.ingest(&events)).await });
             UnderWay { batch, outcomes }
         });
         self.under_way.push_back(Chunk { slots, batch });
@@ -279,7 +294,7 @@ impl<S: Source> Pipeline<S> {
     fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some(front) = self.under_way.front_mut() else { return Poll::Ready(None) };
         let outcomes = match &mut front.batch {
-            None => Ok(Vec::new()),
+            None => Ok(Ingested::Finished(Vec::new())),
             Some(under_way) => match ready!(Pin::new(&mut under_way.outcomes).poll(cx)) {
                 Ok(Ok(outcomes)) => Ok(outcomes),
                 Ok(Err(error)) => Err(self.state.failed(&error)),
@@ -289,14 +304,17 @@ impl<S: Source> Pipeline<S> {
                 )),
             },
         };
-        Poll::Ready(self.under_way.pop_front().map(|chunk| self.render(&chunk, outcomes)))
+        Poll::Ready(self.under_way.pop_front().map(|chunk| self.render(&chunk, &outcomes)))
     }
 
-    fn render(&mut self, chunk: &Chunk, outcomes: Result<Vec<IngestOutcome>, Problem>) -> Bytes {
+    fn render(&mut self, chunk: &Chunk, outcomes: &Result<Ingested<Vec<IngestOutcome>>, Problem>) -> Bytes {
         let mut out = Vec::with_capacity(chunk.slots.len() * RESULT_BYTES);
         let events = chunk.batch.as_ref().map_or(&[][..], |under_way| under_way.batch.events());
         let mut ids = events.iter().map(Event::id);
-        let mut outcomes = outcomes.map(Vec::into_iter);
+        let mut finished = match outcomes {
+            Ok(Ingested::Finished(outcomes)) => outcomes.iter(),
+            _ => [].iter(),
+        };
         for slot in &chunk.slots {
             self.start_result(&mut out);
             match slot {
@@ -305,11 +323,12 @@ impl<S: Source> Pipeline<S> {
                 Slot::Event => {
                     let Some(id) = ids.next() else { continue };
                     self.ids.remove(id);
-                    match &mut outcomes {
-                        Ok(outcomes) => {
-                            let Some(outcome) = outcomes.next() else { continue };
-                            self.results.outcome(&mut out, id, &outcome);
+                    match outcomes {
+                        Ok(Ingested::Finished(_)) => {
+                            let Some(outcome) = finished.next() else { continue };
+                            self.results.outcome(&mut out, id, outcome);
                         }
+                        Ok(Ingested::Parked) => render::write_parked(&mut out, id),
                         Err(problem) => render::write_unavailable(&mut out, id, problem),
                     }
                 }

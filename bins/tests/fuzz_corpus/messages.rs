@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mini_platform_core::domain::{
     BranchLink, Epoch, EventFilter, EventQuery, EventScreening, Incarnation, IngestOutcome, Interaction,
-    JoinToken, ListEntry, ListInfo, NeighbourQuery, NodeAddress, Outcome, Page, PartyRole, ProtocolVersion,
+    JoinToken, ListEntry, ListInfo, NeighbourQuery, NodeAddress, Page, PartyRole, ProtocolVersion, Recording,
     Screening, StoredEvent, TimeRange, Verdict, WorkerId,
 };
 use mini_platform_core::port::{
@@ -31,12 +31,12 @@ fn ingest() -> Vec<(&'static str, Vec<u8>)> {
     ]);
     let version = list_version(3);
     let entry = ListEntry::new("Bob \"Bo\"").unwrap();
+    let recording = Recording { occurred_at: at(5), recorded_at: at(9) };
     let outcomes = [
-        (Outcome::Stored, EventScreening::Clear { version: version.clone() }),
-        (Outcome::Duplicate, EventScreening::None { version: version.clone() }),
-        (Outcome::Fraudulent, EventScreening::Hit { version, party: PartyRole::Receiver, entry }),
+        IngestOutcome::stored(EventScreening::Clear { version: version.clone() }, recording),
+        IngestOutcome::duplicate(EventScreening::None { version: version.clone() }, None),
+        IngestOutcome::fraudulent(EventScreening::Hit { version, party: PartyRole::Receiver, entry }),
     ];
-    let outcomes = outcomes.map(|(outcome, screening)| IngestOutcome { outcome, screening });
     let submissions = v1::IngestRequest { events: events.events().iter().map(Into::into).collect() };
     vec![
         ("Event", v1::Event::from(&transfer("t-1", "Ann", "Bob", 5)).encode_to_vec()),

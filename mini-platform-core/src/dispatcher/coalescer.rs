@@ -15,17 +15,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::DispatcherConfig;
-use super::forward::Forwarder;
+use super::intake::Intake;
+use super::request::{Origin, Request, Requests};
+use super::{DispatcherConfig, Ingested};
 use crate::domain::{Event, EventBatchBuilder, IngestOutcome};
 use crate::error::DispatchError;
 
-type Answer = Result<IngestOutcome, DispatchError>;
+type Answer = Result<Ingested<IngestOutcome>, DispatchError>;
 
 /// An event that waits for its batch.
 #[derive(Debug)]
 struct Waiting {
     event: Event,
+    request: Request,
     since: Instant,
     answer: oneshot::Sender<Answer>,
 }
@@ -33,12 +35,14 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Coalescer {
     queue: mpsc::Sender<Waiting>,
+    origin: Origin,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Coalescer {
-    pub(super) fn start(forwarder: Arc<Forwarder>, config: &DispatcherConfig) -> Self {
+    pub(super) fn start(intake: Arc<Intake>, config: &DispatcherConfig) -> Self {
+        let origin = intake.origin.clone();
         let (queue, waiting) = mpsc::channel(config.queue.max(1));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let gatherer = Gatherer {
@@ -48,17 +52,18 @@ impl Coalescer {
             slots: Arc::default(),
             slots_a_member: config.concurrent_batches.max(1),
             patience: config.timeout,
-            forwarder,
+            intake,
             tasks: tasks.clone(),
         };
         tasks.spawn(gatherer.run(stop.clone()));
         tasks.close();
-        Self { queue, stop, tasks }
+        Self { queue, origin, stop, tasks }
     }
 
-    pub(super) async fn submit(&self, event: Event) -> Result<IngestOutcome, DispatchError> {
+    pub(super) async fn submit(&self, event: Event) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { event, since: Instant::now(), answer };
+        let request = self.origin.request();
+        let waiting = Waiting { event, request, since: Instant::now(), answer };
         self.queue.try_send(waiting).map_err(|refused| match refused {
             TrySendError::Full(_) => DispatchError::Overloaded,
             TrySendError::Closed(_) => DispatchError::ShuttingDown,
@@ -111,7 +116,7 @@ struct Gatherer {
     slots_a_member: usize,
     /// How long an event may wait.
     patience: Duration,
-    forwarder: Arc<Forwarder>,
+    intake: Arc<Intake>,
     tasks: TaskTracker,
 }
 
@@ -119,13 +124,13 @@ impl Gatherer {
     async fn run(mut self, stop: CancellationToken) {
         loop {
             // Take a slot first: what arrives while all slots are taken makes the next batch larger.
-            let slots = || self.slots_a_member.saturating_mul(self.forwarder.members().max(1));
+            let slots = || self.slots_a_member.saturating_mul(self.intake.forwarder.members().max(1));
             let slot = self.slots.take(slots).await;
             let Some(first) = self.next(&stop).await else { return };
-            let (batch, answers) = self.gather(first);
-            let forwarder = Arc::clone(&self.forwarder);
+            let (batch, senders) = self.gather(first);
+            let intake = Arc::clone(&self.intake);
             self.tasks.spawn(async move {
-                forward(&forwarder, batch, answers).await;
+                take_in(&intake, batch, senders).await;
                 drop(slot);
             });
         }
@@ -145,19 +150,19 @@ impl Gatherer {
         self.waiting.recv().await
     }
 
-    fn gather(&mut self, first: Waiting) -> (EventBatchBuilder, Vec<oneshot::Sender<Answer>>) {
+    fn gather(&mut self, first: Waiting) -> (EventBatchBuilder, Vec<(Request, oneshot::Sender<Answer>)>) {
         let mut batch = EventBatchBuilder::default();
-        let (mut answers, mut held_back) = (Vec::new(), VecDeque::new());
+        let (mut senders, mut held_back) = (Vec::new(), VecDeque::new());
         let mut next = Some(first);
         let now = Instant::now();
-        while let Some(Waiting { event, since, answer }) = next {
+        while let Some(Waiting { event, request, since, answer }) = next {
             if now.saturating_duration_since(since) > self.patience {
                 // A receiver that is gone needs no answer.
                 let _ = answer.send(Err(DispatchError::Overloaded));
             } else {
                 match batch.push(event) {
-                    Ok(()) => answers.push(answer),
-                    Err(event) => held_back.push_back(Waiting { event, since, answer }),
+                    Ok(()) => senders.push((request, answer)),
+                    Err(event) => held_back.push_back(Waiting { event, request, since, answer }),
                 }
             }
             if batch.len() + held_back.len() >= self.max_batch {
@@ -167,17 +172,28 @@ impl Gatherer {
         }
         held_back.append(&mut self.held_back);
         self.held_back = held_back;
-        (batch, answers)
+        (batch, senders)
     }
 }
 
-async fn forward(forwarder: &Forwarder, batch: EventBatchBuilder, answers: Vec<oneshot::Sender<Answer>>) {
-    let Some(batch) = batch.build() else { return };
-    // A receiver that is gone has dropped its request: the event is stored all the same.
-    match forwarder.ingest(&batch).await {
-        Ok(outcomes) => {
-            for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                let _ = answer.send(Ok(outcome));
+async fn take_in(
+    intake: &Intake,
+    batch: EventBatchBuilder,
+    senders: Vec<(Request, oneshot::Sender<Answer>)>,
+) {
+    let requests = Requests::each(senders.iter().map(|(request, _)| *request));
+    let (Some(batch), Some(requests)) = (batch.build(), requests) else { return };
+    let answers = senders.into_iter().map(|(_, answer)| answer);
+    // A receiver that is gone has dropped its request: the event is taken in all the same.
+    match intake.take_in(&batch, &requests).await {
+        Ok(Ingested::Finished(outcomes)) => {
+            for (answer, outcome) in answers.zip(outcomes) {
+                let _ = answer.send(Ok(Ingested::Finished(outcome)));
+            }
+        }
+        Ok(Ingested::Parked) => {
+            for answer in answers {
+                let _ = answer.send(Ok(Ingested::Parked));
             }
         }
         Err(error) => {

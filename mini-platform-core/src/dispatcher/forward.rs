@@ -32,7 +32,7 @@ use super::member::Member;
 use super::retry_budget::RetryBudget;
 use super::{DispatcherConfig, affinity};
 use crate::deadline;
-use crate::domain::{ClientId, EventBatch, IngestOutcome};
+use crate::domain::{ClientId, EventBatch, IngestOutcome, WorkerId};
 use crate::error::{DispatchError, Fault, FaultKind, IngestError};
 use crate::port::{FetchAnswer, FetchQuery};
 
@@ -73,7 +73,7 @@ impl Forwarder {
         self.cluster.view().members().len()
     }
 
-    pub(super) async fn ingest(&self, batch: &EventBatch) -> Result<Vec<IngestOutcome>, DispatchError> {
+    pub(super) async fn ingest(&self, batch: &EventBatch) -> Result<Finished, DispatchError> {
         let started_at = Instant::now();
         let call = |member: Arc<Member>| ingest_through(member, batch).boxed();
         let answer = self.forward(affinity(batch), call).await;
@@ -111,10 +111,17 @@ impl Forwarder {
     }
 }
 
-async fn ingest_through(member: Arc<Member>, batch: &EventBatch) -> Result<Vec<IngestOutcome>, IngestError> {
+/// What became of a batch, and who finished it.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) outcomes: Vec<IngestOutcome>,
+    pub(super) worker: WorkerId,
+}
+
+async fn ingest_through(member: Arc<Member>, batch: &EventBatch) -> Result<Finished, IngestError> {
     let outcomes = member.node().ingest(batch).await?;
     if outcomes.len() == batch.len() {
-        Ok(outcomes)
+        Ok(Finished { outcomes, worker: member.id().clone() })
     } else {
         Err(Fault::new("worker", "answer one outcome an event", FaultKind::Corrupt).into())
     }

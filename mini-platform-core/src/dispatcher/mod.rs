@@ -2,8 +2,9 @@
 //!
 //! It knows workers only as [`WorkerNode`]s and holds no store. Each question has its own file: who exists
 //! (`cluster`), how workers come and go (`membership`), how loaded one is (`member`), who is suspect (`outlier`),
-//! whom to pick (`balancer`), what if it fails (`forward`). Single events are gathered into batches by the
-//! `coalescer`.
+//! whom to pick (`balancer`), what if it fails (`forward`), what if nobody can finish it (`parking`, `outage`), and how it
+//! is tried again (`redrive`). Single events are gathered into batches by the `coalescer`; what becomes of a batch is
+//! decided in `intake`.
 
 mod balancer;
 mod cluster;
@@ -11,15 +12,21 @@ mod coalescer;
 mod ewma;
 mod forward;
 mod fresh_id;
+mod intake;
 mod member;
 mod membership;
+mod outage;
 mod outlier;
+mod parking;
+mod redrive;
+mod request;
 mod retry_budget;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 pub use balancer::{Candidates, LeastInFlight, LoadBalancer, P2cEwma, PickRequest, Rendezvous, RoundRobin};
 pub use cluster::{ClusterView, MemberIndex};
@@ -27,13 +34,22 @@ pub use fresh_id::fresh_id;
 pub use member::{Load, Member, WorkerState};
 pub use membership::{ClusterConfig, ClusterMembership, WorkerInfo};
 pub use outlier::OutlierPolicy;
+pub use parking::ParkingConfig;
+pub use redrive::Redriver;
 
+use crate::deadline;
 use crate::domain::{ClientId, Epoch, Event, EventBatch, IngestOutcome, MAX_BATCH, WorkerId};
 use crate::error::DispatchError;
-use crate::port::{FetchAnswer, FetchQuery, WorkerDialer, WorkerNode};
+use crate::port::{
+    Clock, FetchAnswer, FetchQuery, LongTermLog, ParkingLot, SystemClock, WorkerDialer, WorkerNode,
+};
 use cluster::Cluster;
 use coalescer::Coalescer;
 use forward::Forwarder;
+use intake::Intake;
+use outage::Outage;
+use parking::Parking;
+use request::{Origin, Requests};
 
 /// How a dispatcher behaves; start from the default.
 #[derive(Debug, Clone)]
@@ -133,20 +149,118 @@ impl DispatcherConfig {
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
     cluster: Arc<Cluster>,
-    forwarder: Arc<Forwarder>,
+    intake: Arc<Intake>,
     coalescer: Arc<Coalescer>,
+    batches: TaskTracker,
+    max_batch: usize,
 }
 
-impl Dispatcher {
+/// What became of a request that was taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ingested<T> {
+    /// A worker finished it.
+    Finished(T),
+    /// Nobody could finish it now. It is kept durably, and will be tried again.
+    Parked,
+}
+
+impl<T> Ingested<T> {
+    /// Returns what a worker made of it, if one finished it.
+    #[must_use]
+    pub fn finished(self) -> Option<T> {
+        match self {
+            Self::Finished(outcome) => Some(outcome),
+            Self::Parked => None,
+        }
+    }
+}
+
+/// Puts a dispatcher together. See [`Dispatcher::builder`].
+pub struct DispatcherBuilder {
+    config: DispatcherConfig,
+    balancer: Arc<dyn LoadBalancer>,
+    parking: Option<Parking>,
+    log: Option<Arc<dyn LongTermLog>>,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+}
+
+impl std::fmt::Debug for DispatcherBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DispatcherBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl DispatcherBuilder {
+    /// Parks what no worker can finish. Without it that is an error, and nothing is promised.
+    #[must_use]
+    pub fn with_parking(mut self, lot: Arc<dyn ParkingLot>, config: ParkingConfig) -> Self {
+        self.parking = Some(Parking { lot, config });
+        self
+    }
+
+    /// Puts a record of every finished request into a log, before the request is answered.
+    #[must_use]
+    pub fn with_log(mut self, log: Arc<dyn LongTermLog>) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    /// Takes the times of receipt and of finishing from another clock than the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes what has to be new, such as the ids of parcels, from a seed. Parcels of dispatchers with the same one
+    /// get in each other's way: leave it to chance outside of tests.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Makes a dispatcher without members. Call it inside of a tokio runtime: it starts the task that gathers
     /// single events, which ends when the last clone is dropped or after [`Dispatcher::shut_down`].
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "a configuration is used up by what it configures")]
-    pub fn new(config: DispatcherConfig, balancer: Arc<dyn LoadBalancer>) -> Self {
+    pub fn build(self) -> Dispatcher {
+        let Self { config, balancer, parking, log, clock, seed } = self;
         let cluster = Arc::new(Cluster::new(config.outliers.clone(), Instant::now()));
         let forwarder = Arc::new(Forwarder::new(Arc::clone(&cluster), balancer, &config));
-        let coalescer = Arc::new(Coalescer::start(Arc::clone(&forwarder), &config));
-        Self { cluster, forwarder, coalescer }
+        let origin = Origin::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)));
+        let (outage, timeout) = (Outage::new(config.timeout), config.timeout);
+        let intake = Arc::new(Intake { forwarder, log, parking, outage, origin, timeout });
+        let coalescer = Arc::new(Coalescer::start(Arc::clone(&intake), &config));
+        Dispatcher { cluster, intake, coalescer, batches: TaskTracker::new(), max_batch: config.max_batch }
+    }
+}
+
+impl Dispatcher {
+    /// Makes a dispatcher without members that neither parks nor logs; see [`DispatcherBuilder::build`].
+    #[must_use]
+    pub fn new(config: DispatcherConfig, balancer: Arc<dyn LoadBalancer>) -> Self {
+        Self::builder(config, balancer).build()
+    }
+
+    /// Starts to put a dispatcher together.
+    #[must_use]
+    pub fn builder(config: DispatcherConfig, balancer: Arc<dyn LoadBalancer>) -> DispatcherBuilder {
+        let clock = Arc::new(SystemClock);
+        DispatcherBuilder { config, balancer, parking: None, log: None, clock, seed: None }
+    }
+
+    /// Returns what tries parked events again, if this dispatcher parks. Somebody has to run it.
+    #[must_use]
+    pub fn redriver(&self) -> Option<Redriver> {
+        let parking = self.intake.parking.clone()?;
+        Some(Redriver::new(Arc::clone(&self.intake), parking, self.max_batch))
+    }
+
+    /// Returns where events are parked, if they are.
+    #[must_use]
+    pub fn parking_lot(&self) -> Option<&Arc<dyn ParkingLot>> {
+        self.intake.parking.as_ref().map(|parking| &parking.lot)
     }
 
     /// Adds a worker, or replaces the one of the same id.
@@ -187,23 +301,30 @@ impl Dispatcher {
     /// Takes in one event, gathered into a batch with whatever else is waiting.
     ///
     /// Answers within twice the timeout: what waited for longer than the timeout is not sent, and what is sent
-    /// takes no longer than that. Dropping the future does not take the event back.
+    /// takes no longer than that; logging and parking have a time limit of their own on top. Dropping the future does
+    /// not take the event back.
     ///
     /// # Errors
     /// Nothing was promised; the same event may be sent again.
-    pub async fn ingest_one(&self, event: Event) -> Result<IngestOutcome, DispatchError> {
+    pub async fn ingest_one(&self, event: Event) -> Result<Ingested<IngestOutcome>, DispatchError> {
         self.coalescer.submit(event).await
     }
 
-    /// Takes in a batch. Answers one outcome an event, in order, within the timeout.
+    /// Takes in a batch. Answers one outcome an event, in order, or that all of them are parked, within the timeout and
+    /// those of logging and parking.
     ///
     /// An event is stored once, however many members were tried; but one that a slow member stored while another
-    /// was tried may be answered as a duplicate.
+    /// was tried may be answered as a duplicate. Dropping the future does not take the batch back: what is stored is
+    /// also logged.
     ///
     /// # Errors
     /// Nothing was promised; the whole batch may be sent again.
-    pub async fn ingest(&self, batch: &EventBatch) -> Result<Vec<IngestOutcome>, DispatchError> {
-        self.forwarder.ingest(batch).await
+    pub async fn ingest(&self, batch: &EventBatch) -> Result<Ingested<Vec<IngestOutcome>>, DispatchError> {
+        let requests = Requests::One(self.intake.origin.request());
+        let (intake, batch) = (Arc::clone(&self.intake), batch.clone());
+        let work = deadline::carry(async move { intake.take_in(&batch, &requests).await });
+        // It fails when the work panicked, or the runtime ends.
+        self.batches.spawn(work).await.map_err(|_| DispatchError::BrokeDown)?
     }
 
     /// Reads through any worker.
@@ -211,7 +332,7 @@ impl Dispatcher {
     /// # Errors
     /// No worker could answer within the timeout.
     pub async fn fetch(&self, query: &FetchQuery) -> Result<FetchAnswer, DispatchError> {
-        self.forwarder.fetch(query).await
+        self.intake.forwarder.fetch(query).await
     }
 
     /// Finishes what was accepted, then refuses single events with `ShuttingDown`.
@@ -219,6 +340,8 @@ impl Dispatcher {
     /// Returns when the last accepted event is answered; cancelling it leaves the rest to finish by itself.
     pub async fn shut_down(&self) {
         self.coalescer.shut_down().await;
+        self.batches.close();
+        self.batches.wait().await;
     }
 }
 
@@ -226,5 +349,5 @@ impl Dispatcher {
 /// several clients goes where the first one goes: it is not split, because all its verdicts come from one version
 /// of the fraud list.
 fn affinity(batch: &EventBatch) -> Option<&ClientId> {
-    batch.events().first().and_then(|event| event.parties().next()).map(|(_, client)| client)
+    batch.events().first().map(Event::client)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, BranchId, ClientId, Currency, EventId, Timestamp};
+use super::{Amount, BranchId, ClientId, Currency, EventId, Recording, Timestamp};
 
 /// When an event happened, and who said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,6 +209,12 @@ impl Event {
         }
     }
 
+    /// Says another time at which the event happened.
+    #[must_use]
+    pub fn happened(self, occurred_at: OccurredAt) -> Self {
+        Self { occurred_at, ..self }
+    }
+
     /// Whether `self` says the same as the `stored` event of the same id.
     ///
     /// A time that the submitter left out says nothing, so it agrees with any.
@@ -233,6 +239,14 @@ pub struct StoredEvent {
     pub event: Event,
     /// When the worker stored it.
     pub recorded_at: Timestamp,
+}
+
+impl StoredEvent {
+    /// Returns the times under which the event is stored.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        Recording { occurred_at: self.event.occurred_at().timestamp(), recorded_at: self.recorded_at }
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub use id::{BranchId, ClientId, EventId, InvalidId, MAX_EVENT_ID_BYTES, MAX_NAM
 pub use list::{Etag, InvalidListVersion, ListEntry, ListInfo, ListVersion, MAX_ENTRY_BYTES};
 pub use log_record::LogRecord;
 pub use money::{Amount, Currency, InvalidMoney};
-pub use outcome::{AppendOutcome, IngestOutcome, Outcome};
+pub use outcome::{AppendOutcome, IngestOutcome, Outcome, Recording};
 pub use page::{InvalidPage, MAX_PAGE_SIZE, Page, PageSize, PageToken};
 pub use parcel::{
     DeadLetter, DeathCause, InvalidParcelId, LeaseId, LeaseRequest, LeasedParcel, LotLimits, LotStatus,

@@ -2,17 +2,23 @@
 
 use super::{EventScreening, Timestamp};
 
+/// Under which times an event is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recording {
+    /// When the event happened. A resend may carry another time
+    /// (see [`OccurredAt::Received`](super::OccurredAt::Received)).
+    pub occurred_at: Timestamp,
+    /// When a worker stored it.
+    pub recorded_at: Timestamp,
+}
+
 /// What an event store did with one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOutcome {
     /// The event is new and now durable.
     Stored,
-    /// The same id with the same content was stored before.
-    Duplicate {
-        /// The time under which it was stored: a resend may carry another one
-        /// (see [`OccurredAt::Received`](super::OccurredAt::Received)).
-        occurred_at: Timestamp,
-    },
+    /// The same id with the same content was stored before, under these times.
+    Duplicate(Recording),
     /// The same id was stored before with other content; the new event is not stored.
     Conflict,
 }
@@ -44,10 +50,42 @@ impl Outcome {
 }
 
 /// What a worker answers for one event.
+///
+/// Made by a constructor for each outcome, so that only an event that is stored has a recording. It may be unknown:
+/// from workers of before, which do not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IngestOutcome {
     /// What became of the event.
     pub outcome: Outcome,
     /// What the fraud list said of it.
     pub screening: EventScreening,
+    /// Under which times it is stored; `None` of an event that is not, and when it is unknown.
+    pub recording: Option<Recording>,
+}
+
+impl IngestOutcome {
+    /// Makes the outcome of an event that is now stored.
+    #[must_use]
+    pub fn stored(screening: EventScreening, recording: impl Into<Option<Recording>>) -> Self {
+        Self { outcome: Outcome::Stored, screening, recording: recording.into() }
+    }
+
+    /// Makes the outcome of an event that was stored before, with the times of then.
+    #[must_use]
+    pub fn duplicate(screening: EventScreening, recording: impl Into<Option<Recording>>) -> Self {
+        Self { outcome: Outcome::Duplicate, screening, recording: recording.into() }
+    }
+
+    /// Makes the outcome of an event with a subject on the fraud list.
+    #[must_use]
+    pub fn fraudulent(screening: EventScreening) -> Self {
+        Self { outcome: Outcome::Fraudulent, screening, recording: None }
+    }
+
+    /// Makes the outcome of an event whose id exists with other content.
+    #[must_use]
+    pub fn conflict(screening: EventScreening) -> Self {
+        Self { outcome: Outcome::Conflict, screening, recording: None }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, FaultKind, RegistryError, Retry, StoreError};
+use super::{Fault, FaultKind, LogError, LotError, RegistryError, Retry, StoreError};
 
 /// A worker could not finish a batch. Nothing was promised; the same batch may be sent again.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +92,21 @@ pub enum DispatchError {
     /// Every worker that was tried failed to answer; the last cause is the source.
     #[error("no worker could answer")]
     Fetch(#[source] FetchError),
+    /// A worker finished the batch, but the long-term log did not take the records; sending it again finds out.
+    #[error("what was finished could not be logged")]
+    Log(#[source] LogError),
+    /// No worker could finish the batch, and it could not be parked.
+    #[error("what could not be finished could not be parked")]
+    Park(#[source] LotError),
     /// The batch into which a single event was gathered could not be finished.
     #[error(transparent)]
     Batch(std::sync::Arc<Self>),
     /// The dispatcher is shutting down.
     #[error("the dispatcher is shutting down")]
     ShuttingDown,
+    /// The dispatcher's own code broke down; what was sent may still be stored.
+    #[error("the dispatcher broke down")]
+    BrokeDown,
 }
 
 impl DispatchError {
@@ -105,9 +114,13 @@ impl DispatchError {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::NoWorkers | Self::Overloaded | Self::Timeout(_) | Self::ShuttingDown => Retry::Backoff,
+            Self::NoWorkers | Self::Overloaded | Self::Timeout(_) | Self::ShuttingDown | Self::BrokeDown => {
+                Retry::Backoff
+            }
             Self::Ingest(source) => source.retry(),
             Self::Fetch(source) => source.retry(),
+            Self::Log(source) => source.retry(),
+            Self::Park(source) => source.retry(),
             Self::Batch(source) => source.retry(),
         }
     }

@@ -67,9 +67,7 @@ impl State {
 
     fn append(&mut self, event: &Event, recorded_at: Timestamp) -> AppendOutcome {
         match self.find(event.id()) {
-            Some(stored) if event.is_resend_of(&stored.event) => {
-                AppendOutcome::Duplicate { occurred_at: stored.event.occurred_at().timestamp() }
-            }
+            Some(stored) if event.is_resend_of(&stored.event) => AppendOutcome::Duplicate(stored.recording()),
             Some(_) => AppendOutcome::Conflict,
             None => {
                 self.store(StoredEvent { event: event.clone(), recorded_at });

@@ -1,4 +1,4 @@
-//! Every store port in memory: the executable specification, and quick stores for tests and trials.
+//! Every port that keeps data, in memory: the executable specification, and quick stores for tests and trials.
 //!
 //! Nothing here is durable: what a contract calls durable lasts as long as the value.
 
@@ -6,11 +6,17 @@ mod adjacency_store;
 mod event_store;
 mod fraud_registry;
 mod fraud_source;
+mod long_term_log;
+mod outbox;
+mod parking_lot;
 
 pub use adjacency_store::MemoryAdjacencyStore;
 pub use event_store::MemoryEventStore;
 pub use fraud_registry::MemoryFraudRegistry;
 pub use fraud_source::MemoryFraudSource;
+pub use long_term_log::MemoryLog;
+pub use outbox::MemoryOutbox;
+pub use parking_lot::MemoryParkingLot;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -12,8 +12,9 @@ use crate::error::StoreError;
 /// # Contract
 /// - **ES-1** `append` answers one outcome an event, in batch order.
 /// - **ES-2** The first append of an id is `Stored`. Again with the same content
-///   ([`Event::is_resend_of`](crate::domain::Event::is_resend_of)) it is `Duplicate`, with the time under which
-///   it was stored; with other content it is `Conflict`, and the stored event stays as it was.
+///   ([`Event::is_resend_of`](crate::domain::Event::is_resend_of)) it is `Duplicate`, with the times under
+///   which it was stored, whatever the times of the resend; with other content it is `Conflict`, and the stored
+///   event stays as it was.
 /// - **ES-3** Of racing appends of one id, exactly one is `Stored`.
 /// - **ES-4** When `append` answers, the stored events are durable and visible to every reader.
 /// - **ES-5** `Err` means that the fate of every event of the batch is unknown. Sending the whole batch again is

@@ -34,6 +34,8 @@ pub struct OutboxStatus {
 ///   again until they are; after a restart, too.
 /// - **OB-4** `forget` gives the room of what is before a position free. It may be undone by a crash: then the records
 ///   are read again.
+/// - **OB-5** `status` answers how many bytes wait: none in an empty outbox. `wait` ends at once while something
+///   waits, and else with the next append.
 ///
 /// Cancelling `append` may still apply it.
 #[cfg_attr(feature = "mock", mockall::automock)]

@@ -78,7 +78,7 @@ pub enum FetchAnswer {
 ///
 /// # Contract
 /// - **WN-1** `ingest` answers one outcome an event, in batch order, after everything that the outcome says is
-///   durable.
+///   durable. Outcomes of stored events and duplicates carry the times under which the event is stored.
 /// - **WN-2** An event with a subject on the fraud list leaves no event and no link.
 /// - **WN-3** Sending a batch again is safe: what was stored is `Duplicate`, and its links are repaired.
 /// - **WN-4** `Err` means that nothing is promised; the whole batch may be sent again, to any worker.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Fixture, at, batch, client, deposit, id, transfer, untimed_transfer, withdrawal};
 use crate::domain::{
-    AppendOutcome, ClientQuery, Event, EventFilter, EventQuery, PageSize, StoredEvent, TimeRange,
+    AppendOutcome, ClientQuery, Event, EventFilter, EventQuery, PageSize, Recording, StoredEvent, TimeRange,
+    Timestamp,
 };
 use crate::port::EventStore;
 
@@ -64,7 +65,7 @@ pub async fn es1_outcomes_are_dense_and_in_order(subject: Subject) {
         ],
     )
     .await;
-    let duplicate = AppendOutcome::Duplicate { occurred_at: at(1) };
+    let duplicate = AppendOutcome::Duplicate(Recording { occurred_at: at(1), recorded_at: at(RECORDED) });
     assert_eq!(outcomes, [AppendOutcome::Stored, AppendOutcome::Conflict, duplicate, AppendOutcome::Stored]);
 }
 
@@ -73,13 +74,37 @@ pub async fn es2_second_append_is_duplicate(subject: Subject) {
     for event in [transfer("t", "ann", "bob", 7), deposit("o", "ann", "north", 7)] {
         assert_eq!(append(&subject, [event.clone()]).await, [AppendOutcome::Stored]);
         let again = append(&subject, [event]).await;
-        assert_eq!(again, [AppendOutcome::Duplicate { occurred_at: at(7) }]);
+        assert!(
+            matches!(again[..], [AppendOutcome::Duplicate(_)]),
+            "the same content is a duplicate: {again:?}"
+        );
     }
     assert_eq!(
         ids(&subject, "ann", EventFilter::Transactions).await,
         ["t"],
         "a duplicate is not stored again"
     );
+}
+
+/// ES-2: append after append, each with a later time of recording.
+pub async fn es2_a_duplicate_carries_the_times_of_the_first_append(subject: Subject) {
+    let events = || {
+        batch([
+            transfer("t", "ann", "bob", -7),
+            untimed_transfer("u", "ann", "bob", 7),
+            deposit("o", "ann", "north", 7),
+        ])
+    };
+    // To the microsecond, before 1970 and after.
+    let recorded = |micros| Timestamp::from_micros(micros).unwrap();
+    subject.port.append(&events(), recorded(-1)).await.unwrap();
+    for later in [0, 1_000_001] {
+        let again = subject.port.append(&events(), recorded(later)).await.unwrap();
+        let expected = [-7, 7, 7].map(|seconds| {
+            AppendOutcome::Duplicate(Recording { occurred_at: at(seconds), recorded_at: recorded(-1) })
+        });
+        assert_eq!(again, expected);
+    }
 }
 
 /// ES-2: any difference in content.
@@ -102,24 +127,48 @@ pub async fn es2_other_content_is_conflict_and_changes_nothing(subject: Subject)
 pub async fn es2_untimed_resend_is_duplicate_with_the_stored_time(subject: Subject) {
     append(&subject, [untimed_transfer("a", "ann", "bob", 100)]).await;
     let again = append(&subject, [untimed_transfer("a", "ann", "bob", 200)]).await;
-    assert_eq!(again, [AppendOutcome::Duplicate { occurred_at: at(100) }]);
+    let expected = Recording { occurred_at: at(100), recorded_at: at(RECORDED) };
+    assert_eq!(again, [AppendOutcome::Duplicate(expected)]);
 }
 
-/// ES-3: sixteen tasks append the same hundred events.
-pub async fn es3_racing_appends_store_once(subject: Subject) {
+/// Lets sixteen tasks append the same hundred events, and answers the outcomes of each with its time of recording.
+async fn race(subject: &Subject) -> Vec<(Timestamp, Vec<AppendOutcome>)> {
     let events: Vec<Event> = (0..100).map(|n| transfer(&format!("r{n}"), "ann", "bob", n)).collect();
-    let racers = (0..16).map(|_| {
-        let (port, batch) = (subject.port.clone(), batch(events.clone()));
-        tokio::spawn(async move { port.append(&batch, at(RECORDED)).await.unwrap() })
+    let racers = (0..16).map(|racer| {
+        let (port, batch, recorded_at) = (subject.port.clone(), batch(events.clone()), at(RECORDED + racer));
+        tokio::spawn(async move { (recorded_at, port.append(&batch, recorded_at).await.unwrap()) })
     });
-    let mut stored = vec![0; events.len()];
+    let mut answers = Vec::new();
     for racer in racers.collect::<Vec<_>>() {
-        for (count, outcome) in stored.iter_mut().zip(racer.await.unwrap()) {
+        answers.push(racer.await.unwrap());
+    }
+    answers
+}
+
+/// ES-3: each event of a race has one winner.
+pub async fn es3_racing_appends_store_once(subject: Subject) {
+    let mut stored = vec![0; 100];
+    for (_, outcomes) in race(&subject).await {
+        for (count, outcome) in stored.iter_mut().zip(outcomes) {
             assert_ne!(outcome, AppendOutcome::Conflict, "the same content never conflicts");
             *count += u32::from(outcome == AppendOutcome::Stored);
         }
     }
     assert!(stored.iter().all(|count| *count == 1), "each event is stored by exactly one racer: {stored:?}");
+}
+
+/// ES-3: those that lose a race are answered the times under which the winner stored the event.
+pub async fn es3_losers_of_a_race_learn_the_times_of_the_winner(subject: Subject) {
+    let answers = race(&subject).await;
+    for n in 0..100 {
+        let won = |(_, outcomes): &&(Timestamp, Vec<AppendOutcome>)| outcomes[n] == AppendOutcome::Stored;
+        let (recorded_at, _) = *answers.iter().find(won).unwrap();
+        let occurred_at = at(i64::try_from(n).unwrap());
+        let lost = AppendOutcome::Duplicate(Recording { occurred_at, recorded_at });
+        for (_, outcomes) in answers.iter().filter(|answer| !won(answer)) {
+            assert_eq!(outcomes[n], lost);
+        }
+    }
 }
 
 /// ES-4: every way to read sees what was just appended.
@@ -358,9 +407,11 @@ macro_rules! event_store_cases {
         $($emit)+! { $args event_store:
             es1_outcomes_are_dense_and_in_order,
             es2_second_append_is_duplicate,
+            es2_a_duplicate_carries_the_times_of_the_first_append,
             es2_other_content_is_conflict_and_changes_nothing,
             es2_untimed_resend_is_duplicate_with_the_stored_time,
             es3_racing_appends_store_once,
+            es3_losers_of_a_race_learn_the_times_of_the_winner,
             es4_appended_is_visible_at_once,
             es5_resending_a_partly_stored_batch_is_safe,
             es6_get_answers_what_was_stored,

@@ -1,10 +1,10 @@
-//! Short ways to write events and lists.
+//! Short ways to write events, lists and records.
 
 use futures_util::{StreamExt, stream};
 
 use crate::domain::{
-    Amount, BranchId, ClientId, Etag, Event, EventBatch, EventId, ListEntry, ListVersion, OccurredAt,
-    OperationType, Timestamp,
+    Amount, BranchId, ClientId, Etag, Event, EventBatch, EventId, EventScreening, ListEntry, ListVersion,
+    LogRecord, OccurredAt, OperationType, Outcome, Timestamp, TraceContext, WorkerId,
 };
 use crate::port::FraudList;
 
@@ -93,5 +93,30 @@ pub fn fraud_list(published_at: i64, names: &[&str]) -> FraudList {
         version: list_version(published_at),
         source: "test".to_owned(),
         chunks: stream::iter(chunks).boxed(),
+    }
+}
+
+/// Returns the record of an event that was received at 100 s, recorded at 101 s if it was stored or is a duplicate,
+/// and finished at 102 s. The first party of a fraudulent one is on the list.
+#[must_use]
+pub fn log_record(event: Event, outcome: Outcome) -> LogRecord {
+    let version = list_version(1);
+    let screening = match (outcome, event.parties().next()) {
+        (Outcome::Fraudulent, Some((party, name))) => {
+            let entry = ListEntry::new(name.as_str()).unwrap();
+            EventScreening::Hit { version, party, entry }
+        }
+        _ => EventScreening::Clear { version },
+    };
+    let is_stored = matches!(outcome, Outcome::Stored | Outcome::Duplicate);
+    LogRecord {
+        event,
+        outcome,
+        screening,
+        recorded_at: is_stored.then(|| at(101)),
+        worker: WorkerId::LOCAL,
+        received_at: at(100),
+        finished_at: at(102),
+        trace: TraceContext::new(1, 2).unwrap(),
     }
 }

@@ -35,17 +35,21 @@ mod events;
 mod faulty;
 pub mod fraud_registry;
 pub mod fraud_source;
+pub mod long_term_log;
 pub mod membership;
 pub mod model;
+pub mod outbox;
+pub mod parking_lot;
 pub mod server;
 pub mod worker_node;
 
 use std::any::Any;
 use std::sync::Arc;
 
-pub use clock::ManualClock;
+pub use clock::{ManualClock, VirtualClock};
 pub use events::{
-    at, batch, branch, client, deposit, fraud_list, id, list_version, transfer, untimed_transfer, withdrawal,
+    at, batch, branch, client, deposit, fraud_list, id, list_version, log_record, transfer, untimed_transfer,
+    withdrawal,
 };
 pub use faulty::{Fate, Faulty};
 

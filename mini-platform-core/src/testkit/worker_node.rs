@@ -87,6 +87,28 @@ pub async fn wn1_screening_names_version_party_and_entry(subject: Subject) {
     assert_eq!(screenings, expected);
 }
 
+/// WN-1: the times under which an event is stored, and a resend that comes with another time.
+pub async fn wn1_what_is_stored_carries_the_times_under_which_it_is(subject: Subject) {
+    let events = |received| [untimed_transfer("u", "ann", "bob", received), deposit("d", "ann", "north", 2)];
+    let first = ingest(&subject, events(100)).await;
+    let again = ingest(&subject, events(900)).await;
+    for ((event, first), again) in ["u", "d"].into_iter().zip(first).zip(again) {
+        assert_eq!((first.outcome, again.outcome), (Outcome::Stored, Outcome::Duplicate));
+        let answer = subject.port.fetch(&FetchQuery::Event(id(event))).await.unwrap();
+        let FetchAnswer::Event(Some(stored)) = answer else { panic!("an event") };
+        assert_eq!(first.recording, Some(stored.recording()), "as {event} was stored");
+        assert_eq!(again.recording, first.recording, "a resend changes no time of {event}");
+    }
+}
+
+/// WN-1: an event that is not stored has no times of storing.
+pub async fn wn1_what_is_not_stored_carries_no_times(subject: Subject) {
+    outcomes(&subject, [transfer("c", "ann", "bob", 1)]).await;
+    let events = [transfer("c", "ann", "eve", 1), transfer("f", "ann", "mallory mole", 1)];
+    let finished = ingest(&subject, events).await;
+    assert_eq!(finished.iter().map(|one| one.recording).collect::<Vec<_>>(), [None, None]);
+}
+
 /// WN-2: neither document nor link, on either side.
 pub async fn wn2_a_fraudulent_event_leaves_no_trace(subject: Subject) {
     outcomes(
@@ -177,6 +199,8 @@ macro_rules! worker_node_cases {
         $($emit)+! { $args worker_node:
             wn1_outcomes_are_dense_and_in_order,
             wn1_screening_names_version_party_and_entry,
+            wn1_what_is_stored_carries_the_times_under_which_it_is,
+            wn1_what_is_not_stored_carries_no_times,
             wn2_a_fraudulent_event_leaves_no_trace,
             wn2_a_fraudster_may_pay_and_deposit,
             wn3_a_resend_is_duplicate_and_changes_nothing,

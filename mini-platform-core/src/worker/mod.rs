@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 pub use attendance::Attendance;
 
-use crate::domain::{AppendOutcome, EventBatch, EventScreening, IngestOutcome, Outcome};
+use crate::domain::{AppendOutcome, EventBatch, EventScreening, IngestOutcome, Recording, Timestamp};
 use crate::error::{FetchError, IngestError};
 use crate::port::{
     AdjacencyStore, Clock, EventStore, FetchAnswer, FetchQuery, FraudRegistry, SystemClock, WorkerNode,
@@ -99,11 +99,12 @@ impl WorkerNode for Worker {
     async fn ingest(&self, batch: &EventBatch) -> Result<Vec<IngestOutcome>, IngestError> {
         let screenings = screen::screen(&*self.registry, self.parties, batch).await?;
         let Some(clear) = persist::clear_events(batch, &screenings) else {
-            return Ok(screenings.into_iter().map(fraudulent).collect());
+            return Ok(screenings.into_iter().map(IngestOutcome::fraudulent).collect());
         };
-        let appended = persist::append(&*self.events, &clear, self.clock.now()).await?;
+        let recorded_at = self.clock.now();
+        let appended = persist::append(&*self.events, &clear, recorded_at).await?;
         link::link(&*self.adjacency, &clear, &appended).await?;
-        Ok(outcomes(screenings, &appended))
+        Ok(outcomes(screenings, &clear, &appended, recorded_at))
     }
 
     async fn fetch(&self, query: &FetchQuery) -> Result<FetchAnswer, FetchError> {
@@ -111,26 +112,28 @@ impl WorkerNode for Worker {
     }
 }
 
-fn fraudulent(screening: EventScreening) -> IngestOutcome {
-    IngestOutcome { outcome: Outcome::Fraudulent, screening }
-}
-
-/// Puts the outcomes of the clear events back between those of the fraudulent ones.
-fn outcomes(screenings: Vec<EventScreening>, appended: &[AppendOutcome]) -> Vec<IngestOutcome> {
-    let mut appended = appended.iter();
-    let mut outcome = |screening: &EventScreening| {
+/// Puts the outcomes of the clear events, of which the new ones are recorded at the time given, back between those of
+/// the fraudulent ones.
+fn outcomes(
+    screenings: Vec<EventScreening>,
+    clear: &EventBatch,
+    appended: &[AppendOutcome],
+    recorded_at: Timestamp,
+) -> Vec<IngestOutcome> {
+    let mut appended = clear.events().iter().zip(appended);
+    let outcome = |screening: EventScreening| {
         if screening.is_hit() {
-            return Outcome::Fraudulent;
+            return IngestOutcome::fraudulent(screening);
         }
         match appended.next() {
-            Some(AppendOutcome::Stored) => Outcome::Stored,
-            Some(AppendOutcome::Duplicate { .. }) => Outcome::Duplicate,
+            Some((event, AppendOutcome::Stored)) => {
+                let occurred_at = event.occurred_at().timestamp();
+                IngestOutcome::stored(screening, Recording { occurred_at, recorded_at })
+            }
+            Some((_, AppendOutcome::Duplicate(recording))) => IngestOutcome::duplicate(screening, *recording),
             // The stage before has checked that there is one outcome an event.
-            Some(AppendOutcome::Conflict) | None => Outcome::Conflict,
+            Some((_, AppendOutcome::Conflict)) | None => IngestOutcome::conflict(screening),
         }
     };
-    screenings
-        .into_iter()
-        .map(|screening| IngestOutcome { outcome: outcome(&screening), screening })
-        .collect()
+    screenings.into_iter().map(outcome).collect()
 }

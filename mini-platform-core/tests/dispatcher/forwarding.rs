@@ -22,7 +22,10 @@ async fn a_failing_member_is_covered_by_another() {
     let dispatcher = dispatcher(DispatcherConfig::default(), vec![failing, worker]);
     for n in 0..10 {
         let answer = dispatcher.ingest(&batch([transfer(&format!("t{n}"), "ann", "bob", n)])).await.unwrap();
-        assert_eq!(answer.first().map(|finished| finished.outcome), Some(Outcome::Stored));
+        assert_eq!(
+            answer.finished().unwrap().first().map(|finished| finished.outcome),
+            Some(Outcome::Stored)
+        );
         assert!(events.get(&id(&format!("t{n}"))).await.unwrap().is_some());
     }
     let view = dispatcher.view();

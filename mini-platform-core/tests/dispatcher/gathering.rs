@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mini_platform_core::Worker;
-use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig};
+use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, Ingested};
 use mini_platform_core::domain::{EventBatch, IngestOutcome, Outcome};
 use mini_platform_core::error::{DispatchError, FetchError, IngestError};
 use mini_platform_core::port::{EventStore, FetchAnswer, FetchQuery, WorkerNode};
@@ -42,8 +42,15 @@ impl WorkerNode for Gate {
     }
 }
 
+fn outcome(answer: Result<Ingested<IngestOutcome>, DispatchError>) -> Outcome {
+    answer.unwrap().finished().unwrap().outcome
+}
+
 /// Sends so many single events at once, each from a task of its own.
-fn send_singly(dispatcher: &Dispatcher, count: i64) -> Vec<JoinHandle<Result<IngestOutcome, DispatchError>>> {
+fn send_singly(
+    dispatcher: &Dispatcher,
+    count: i64,
+) -> Vec<JoinHandle<Result<Ingested<IngestOutcome>, DispatchError>>> {
     let send = |n| {
         let dispatcher = dispatcher.clone();
         let event = transfer(&format!("t{n}"), "ann", "bob", n);
@@ -61,7 +68,7 @@ async fn single_events_that_wait_together_travel_together() {
     let answers = send_singly(&dispatcher, 200);
     gate.permits.add_permits(100);
     for answer in answers {
-        assert_eq!(answer.await.unwrap().unwrap().outcome, Outcome::Stored);
+        assert_eq!(outcome(answer.await.unwrap()), Outcome::Stored);
     }
     let batches = gate.batches.load(Ordering::SeqCst);
     assert!(batches <= 5, "200 events that wait together take few batches, took {batches}");
@@ -74,7 +81,7 @@ async fn the_same_id_twice_at_once_is_stored_once() {
     let answers = futures_util::future::join_all(
         (0..20).map(|_| dispatcher.ingest_one(transfer("same", "ann", "bob", 1))),
     );
-    let outcomes: Vec<Outcome> = answers.await.into_iter().map(|answer| answer.unwrap().outcome).collect();
+    let outcomes: Vec<Outcome> = answers.await.into_iter().map(outcome).collect();
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Stored).count(), 1);
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Duplicate).count(), 19);
 }
@@ -112,7 +119,7 @@ async fn shutting_down_answers_what_was_accepted_and_refuses_the_rest() {
     gate.permits.add_permits(100);
     stopping.await.unwrap();
     for (n, answer) in accepted.into_iter().enumerate() {
-        assert_eq!(answer.await.unwrap().unwrap().outcome, Outcome::Stored);
+        assert_eq!(outcome(answer.await.unwrap()), Outcome::Stored);
         assert!(events.get(&id(&format!("t{n}"))).await.unwrap().is_some());
     }
     let late = dispatcher.ingest_one(transfer("late", "ann", "bob", 1)).await;

@@ -1,16 +1,16 @@
 //! Workers that behave as they are told, and dispatchers over them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mini_platform_core::Worker;
 use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, LoadBalancer, RoundRobin};
-use mini_platform_core::domain::{EventBatch, IngestOutcome, WorkerId};
-use mini_platform_core::error::{DispatchError, Fault, FaultKind, FetchError, IngestError};
+use mini_platform_core::domain::{EventBatch, IngestOutcome, LogRecord, WorkerId};
+use mini_platform_core::error::{DispatchError, Fault, FaultKind, FetchError, IngestError, LogError};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
-use mini_platform_core::port::{FetchAnswer, FetchQuery, FraudRegistry, WorkerNode};
+use mini_platform_core::port::{FetchAnswer, FetchQuery, FraudRegistry, LongTermLog, WorkerNode};
 use mini_platform_core::testkit::{Fate, Faulty, batch, fraud_list, transfer};
 
 pub(crate) async fn worker() -> (Arc<Worker>, Arc<MemoryEventStore>) {
@@ -133,7 +133,8 @@ pub(crate) const fn millis(millis: u64) -> Duration {
 
 /// Sends a batch of one event.
 pub(crate) async fn send(dispatcher: &Dispatcher, n: usize) -> Result<Vec<IngestOutcome>, DispatchError> {
-    dispatcher.ingest(&batch([transfer(&format!("t{n}"), "ann", "bob", 1)])).await
+    let sent = dispatcher.ingest(&batch([transfer(&format!("t{n}"), "ann", "bob", 1)])).await?;
+    Ok(sent.finished().unwrap())
 }
 
 /// Uses up the retry budget, by members that fail all requests.
@@ -149,4 +150,32 @@ pub(crate) async fn use_up_budget(dispatcher: &Dispatcher, members: &[Arc<Script
         extra = (extra.1, calls() - before - 1);
     }
     members.iter().zip(acts).for_each(|(member, act)| member.act(act));
+}
+
+/// A log that can be read, and told to fail.
+#[derive(Default)]
+pub(crate) struct RecordingLog {
+    records: Mutex<Vec<LogRecord>>,
+    failing: AtomicBool,
+}
+
+impl RecordingLog {
+    pub(crate) fn records(&self) -> Vec<LogRecord> {
+        self.records.lock().unwrap().clone()
+    }
+
+    pub(crate) fn fail(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl LongTermLog for RecordingLog {
+    async fn publish(&self, records: &[LogRecord]) -> Result<(), LogError> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(LogError::Full);
+        }
+        self.records.lock().unwrap().extend_from_slice(records);
+        Ok(())
+    }
 }

@@ -25,7 +25,7 @@ mod worker;
 pub(crate) use batch::submissions_of;
 pub use error::{ConvertError, Problem};
 pub use fetch::{FetchRequest, WrongAnswer};
-pub use submission::{RejectedSubmission, event_from, result_of};
+pub use submission::{RejectedSubmission, event_from, parked_result, result_of};
 
 use mini_platform_core::domain::Timestamp;
 

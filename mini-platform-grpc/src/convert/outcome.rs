@@ -1,8 +1,8 @@
 //! What became of events.
 
-use mini_platform_core::domain::{IngestOutcome, Outcome};
+use mini_platform_core::domain::{IngestOutcome, Outcome, Recording};
 
-use super::{ConvertError, InField, Problem, enum_value, message};
+use super::{ConvertError, InField, Problem, enum_value, message, optional_message, timestamp};
 use crate::v1;
 
 impl From<&IngestOutcome> for v1::EventResult {
@@ -10,6 +10,16 @@ impl From<&IngestOutcome> for v1::EventResult {
         Self {
             outcome: v1::Outcome::from(result.outcome).into(),
             screening: Some((&result.screening).into()),
+            recording: result.recording.map(Into::into),
+        }
+    }
+}
+
+impl From<Recording> for v1::Recording {
+    fn from(recording: Recording) -> Self {
+        Self {
+            occurred_at_micros: Some(recording.occurred_at.as_micros()),
+            recorded_at_micros: Some(recording.recorded_at.as_micros()),
         }
     }
 }
@@ -29,9 +39,25 @@ impl TryFrom<v1::EventResult> for IngestOutcome {
     type Error = ConvertError;
 
     fn try_from(result: v1::EventResult) -> Result<Self, ConvertError> {
+        let outcome = outcome(result.outcome).in_field("outcome")?;
+        let screening = message(result.screening, "screening")?;
+        let recording = || optional_message::<_, Recording>(result.recording, "recording");
+        Ok(match outcome {
+            Outcome::Stored => Self::stored(screening, recording()?),
+            Outcome::Duplicate => Self::duplicate(screening, recording()?),
+            Outcome::Fraudulent => Self::fraudulent(screening),
+            Outcome::Conflict => Self::conflict(screening),
+        })
+    }
+}
+
+impl TryFrom<v1::Recording> for Recording {
+    type Error = ConvertError;
+
+    fn try_from(recording: v1::Recording) -> Result<Self, ConvertError> {
         Ok(Self {
-            outcome: outcome(result.outcome).in_field("outcome")?,
-            screening: message(result.screening, "screening")?,
+            occurred_at: timestamp(recording.occurred_at_micros, "occurred_at_micros")?,
+            recorded_at: timestamp(recording.recorded_at_micros, "recorded_at_micros")?,
         })
     }
 }

@@ -108,6 +108,12 @@ pub fn result_of(id: &EventId, outcome: &IngestOutcome) -> v1::SubmissionResult 
     v1::SubmissionResult { id: id.as_str().to_owned(), answer: Some(Answer::Result(outcome.into())) }
 }
 
+/// Makes the answer to an event that is kept until it can be finished.
+#[must_use]
+pub fn parked_result(id: &EventId) -> v1::SubmissionResult {
+    v1::SubmissionResult { id: id.as_str().to_owned(), answer: Some(Answer::Parked(v1::Parked {})) }
+}
+
 impl From<&Event> for v1::Submission {
     fn from(event: &Event) -> Self {
         use v1::submission::Details;

@@ -722,6 +722,21 @@ pub struct EventResult {
     /// What the fraud list said of the event.
     #[prost(message, optional, tag = "2")]
     pub screening: ::core::option::Option<EventScreening>,
+    /// Under which times the event is stored. Belongs to `OUTCOME_STORED` and `OUTCOME_DUPLICATE`, and is passed over
+    /// with the others. Absent when the worker is older and does not say, which does not mean that nothing is stored.
+    #[prost(message, optional, tag = "3")]
+    pub recording: ::core::option::Option<Recording>,
+}
+/// Under which times an event is stored. Who builds an event store anew keeps the event under these.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recording {
+    /// When the event happened. Differs from what was sent when the event was stored before and its submitter gives no
+    /// time.
+    #[prost(int64, optional, tag = "1")]
+    pub occurred_at_micros: ::core::option::Option<i64>,
+    /// When a worker stored it.
+    #[prost(int64, optional, tag = "2")]
+    pub recorded_at_micros: ::core::option::Option<i64>,
 }
 /// What the fraud list said of one event. All screenings of a batch come from one version of the list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -988,7 +1003,7 @@ pub struct SubmissionResult {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     /// What became of it.
-    #[prost(oneof = "submission_result::Answer", tags = "2, 3")]
+    #[prost(oneof = "submission_result::Answer", tags = "2, 3, 4")]
     pub answer: ::core::option::Option<submission_result::Answer>,
 }
 /// Nested message and enum types in `SubmissionResult`.
@@ -1002,8 +1017,14 @@ pub mod submission_result {
         /// It is wrong. Sending it again cannot help.
         #[prost(message, tag = "3")]
         Rejection(super::Rejection),
+        /// No worker could finish it in time. It is durably kept and will be tried again; sending it again is not needed.
+        #[prost(message, tag = "4")]
+        Parked(super::Parked),
     }
 }
+/// An event is kept until it can be finished.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Parked {}
 /// What is wrong with a submission.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rejection {
@@ -1104,14 +1125,17 @@ pub mod ingest_service_client {
         }
         /// Takes in some events and answers one result for each, in order, after everything that the results say is durable.
         ///
-        /// One bad event is answered `rejection` and does not harm the others. When the dispatcher cannot finish, the call
-        /// fails with `UNAVAILABLE`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` (reason in `google.rpc.ErrorInfo`, delay in
+        /// One bad event is answered `rejection` and does not harm the others. When the dispatcher can neither finish nor
+        /// park, the call fails with `UNAVAILABLE`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` (reason in `google.rpc.ErrorInfo`, delay in
         /// `google.rpc.RetryInfo`): nothing is promised, and the same events, with the same ids, may be sent again. `INTERNAL`
         /// needs an operator; `INVALID_ARGUMENT` is for a request that has no events or too many, and
         /// `OUT_OF_RANGE` for a message that is larger than is taken, which is 1 MiB unless the server is set up otherwise.
         ///
         /// The reasons are those of worker.proto, and `NO_WORKERS` (none is ready), `TIMEOUT` (none finished in time),
-        /// `SHUTTING_DOWN` (the dispatcher is about to stop) and `DISPATCHER_FAILED`.
+        /// `SHUTTING_DOWN` (the dispatcher is about to stop), `LOG_FAILED` (what was finished could not be logged),
+        /// `PARK_FAILED` (it could be neither finished nor parked) and `DISPATCHER_FAILED`.
+        ///
+        /// A `traceparent` (W3C Trace Context) among the metadata goes into the long-term log.
         pub async fn ingest(
             &mut self,
             request: impl tonic::IntoRequest<super::IngestRequest>,
@@ -1182,14 +1206,17 @@ pub mod ingest_service_server {
     pub trait IngestService: std::marker::Send + std::marker::Sync + 'static {
         /// Takes in some events and answers one result for each, in order, after everything that the results say is durable.
         ///
-        /// One bad event is answered `rejection` and does not harm the others. When the dispatcher cannot finish, the call
-        /// fails with `UNAVAILABLE`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` (reason in `google.rpc.ErrorInfo`, delay in
+        /// One bad event is answered `rejection` and does not harm the others. When the dispatcher can neither finish nor
+        /// park, the call fails with `UNAVAILABLE`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` (reason in `google.rpc.ErrorInfo`, delay in
         /// `google.rpc.RetryInfo`): nothing is promised, and the same events, with the same ids, may be sent again. `INTERNAL`
         /// needs an operator; `INVALID_ARGUMENT` is for a request that has no events or too many, and
         /// `OUT_OF_RANGE` for a message that is larger than is taken, which is 1 MiB unless the server is set up otherwise.
         ///
         /// The reasons are those of worker.proto, and `NO_WORKERS` (none is ready), `TIMEOUT` (none finished in time),
-        /// `SHUTTING_DOWN` (the dispatcher is about to stop) and `DISPATCHER_FAILED`.
+        /// `SHUTTING_DOWN` (the dispatcher is about to stop), `LOG_FAILED` (what was finished could not be logged),
+        /// `PARK_FAILED` (it could be neither finished nor parked) and `DISPATCHER_FAILED`.
+        ///
+        /// A `traceparent` (W3C Trace Context) among the metadata goes into the long-term log.
         async fn ingest(
             &self,
             request: tonic::Request<super::IngestRequest>,

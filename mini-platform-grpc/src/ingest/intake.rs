@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use mini_platform_core::dispatcher::fresh_id;
-use mini_platform_core::domain::{Event, EventBatchBuilder, EventId};
+use mini_platform_core::dispatcher::{Ingested, fresh_id};
+use mini_platform_core::domain::{Event, EventBatchBuilder, EventId, TraceContext};
 use mini_platform_core::error::DispatchError;
-use mini_platform_core::{Dispatcher, deadline};
+use mini_platform_core::{Dispatcher, deadline, trace};
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use super::IngestRules;
-use crate::convert::{ConvertError, event_from, result_of};
+use crate::convert::{ConvertError, event_from, parked_result, result_of};
 use crate::server::LONGEST;
 use crate::status::{
     broke_down_failure, convert_error_to_failure, convert_error_to_status, dispatch_error_to_failure,
@@ -18,11 +19,15 @@ use crate::status::{
 use crate::v1;
 use crate::v1::ingest_stream_response::Failure;
 
+/// Names the trace of a call (W3C Trace Context). What is no such name is passed over.
+const TRACEPARENT: &str = "traceparent";
+
 /// Takes events in through a dispatcher.
 #[derive(Debug, Clone)]
 pub(super) struct Intake {
     dispatcher: Dispatcher,
     rules: IngestRules,
+    trace: Option<TraceContext>,
 }
 
 /// A request could not be finished; nothing is promised.
@@ -55,7 +60,13 @@ impl From<&Unfinished> for Failure {
 
 impl Intake {
     pub(super) fn new(dispatcher: Dispatcher, rules: IngestRules) -> Self {
-        Self { dispatcher, rules }
+        Self { dispatcher, rules, trace: None }
+    }
+
+    /// Takes in for a call, in the trace that its metadata name, if they name one.
+    pub(super) fn of_call(&self, metadata: &MetadataMap) -> Self {
+        let trace = metadata.get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok());
+        Self { trace, ..self.clone() }
     }
 
     /// Takes submissions in. What is wrong is answered and harms nothing else; what has the id of one before it is
@@ -84,9 +95,17 @@ impl Intake {
     async fn dispatch(&self, rounds: Rounds, results: &mut Results) -> Result<(), DispatchError> {
         for Round { batch, places } in rounds.0 {
             let Some(batch) = batch.build() else { continue };
-            let outcomes = self.dispatcher.ingest(&batch).await?;
-            for ((place, event), outcome) in places.into_iter().zip(batch.events()).zip(&outcomes) {
-                results.set(place, result_of(event.id(), outcome));
+            let taken_in = match self.trace {
+                Some(trace) => trace::within(trace, self.dispatcher.ingest(&batch)).await?,
+                None => self.dispatcher.ingest(&batch).await?,
+            };
+            let mut outcomes = match &taken_in {
+                Ingested::Finished(outcomes) => outcomes.iter(),
+                Ingested::Parked => [].iter(),
+            };
+            for (place, event) in places.into_iter().zip(batch.events()) {
+                let finished = outcomes.next().map(|outcome| result_of(event.id(), outcome));
+                results.set(place, finished.unwrap_or_else(|| parked_result(event.id())));
             }
         }
         Ok(())

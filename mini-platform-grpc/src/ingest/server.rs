@@ -51,9 +51,10 @@ impl IngestService for Ingest {
         &self,
         request: Request<v1::IngestRequest>,
     ) -> Result<Response<v1::IngestResponse>, Status> {
+        let intake = self.intake.of_call(request.metadata());
         let submissions =
             submissions_of(request.into_inner()).map_err(|error| convert_error_to_status(&error))?;
-        let response = self.intake.take_in(submissions).await;
+        let response = intake.take_in(submissions).await;
         response.map(Response::new).map_err(|unfinished| (&unfinished).into())
     }
 
@@ -66,12 +67,12 @@ impl IngestService for Ingest {
         if self.stopping.is_cancelled() {
             return Err(shutting_down());
         }
+        let intake = self.intake.of_call(request.metadata());
         let requests = request.into_inner().take_until(self.stopping.clone().cancelled_owned());
         let under_way = TaskTracker::new();
         // Closed only to be waited for.
         under_way.close();
         let requests = until_idle(requests.boxed(), under_way.clone(), self.idle_timeout);
-        let intake = self.intake.clone();
         let mut turns = Turns::new(MAX_UNDER_WAY);
         let answers = requests
             .map(move |request| answer(intake.clone(), &under_way, &mut turns, request))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mini_platform_core::error::{DispatchError, FaultKind, Retry};
+use mini_platform_core::error::{DispatchError, FaultKind, LotError, Retry};
 use tonic::Status;
 
 use super::reason::Reason;
@@ -33,6 +33,13 @@ fn dispatch_row(error: &DispatchError) -> (Row, &'static str) {
         DispatchError::Fetch(source) => {
             (for_clients(fetch_row(source)), "the data cannot be read now; the log of the service says why")
         }
+        DispatchError::Log(_) => (Row::new(Reason::LogFailed, FaultKind::Unavailable), LOG_FAILED),
+        DispatchError::Park(LotError::Full) => (
+            Row::new(Reason::Overloaded, FaultKind::Throttled),
+            "it can be neither finished nor parked, because too much is parked already; send it again later with the \
+             same ids",
+        ),
+        DispatchError::Park(_) => (Row::new(Reason::ParkFailed, FaultKind::Unavailable), PARK_FAILED),
         DispatchError::Batch(source) => dispatch_row(source),
         DispatchError::ShuttingDown => (
             Row::new(Reason::ShuttingDown, FaultKind::Unavailable),
@@ -44,6 +51,11 @@ fn dispatch_row(error: &DispatchError) -> (Row, &'static str) {
 
 const INGEST_FAILED: &str = "no worker could finish it, and nothing is promised; send it again with the same ids in a \
      moment; the log of the service says why";
+
+const LOG_FAILED: &str =
+    "it could not be logged, and nothing is promised; send it again with the same ids in a moment";
+
+const PARK_FAILED: &str = "it could be neither finished nor parked, and nothing is promised; send it again with the same ids in a moment";
 
 /// A client has nothing to do with what a backend denies to a worker: to the client it is a fault in here.
 fn for_clients(row: Row) -> Row {

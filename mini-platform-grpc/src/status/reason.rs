@@ -29,10 +29,14 @@ pub(super) enum Reason {
     Timeout,
     /// A stream was silent for too long.
     Idle,
+    /// What was finished could not be logged.
+    LogFailed,
+    /// What could not be finished could not be parked.
+    ParkFailed,
 }
 
 impl Reason {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::InvalidMessage,
         Self::NoFraudList,
         Self::ScreeningFailed,
@@ -46,6 +50,8 @@ impl Reason {
         Self::NoWorkers,
         Self::Timeout,
         Self::Idle,
+        Self::LogFailed,
+        Self::ParkFailed,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -63,6 +69,8 @@ impl Reason {
             Self::NoWorkers => "NO_WORKERS",
             Self::Timeout => "TIMEOUT",
             Self::Idle => "IDLE",
+            Self::LogFailed => "LOG_FAILED",
+            Self::ParkFailed => "PARK_FAILED",
         }
     }
 

@@ -72,6 +72,7 @@ fn said(result: &SubmissionResult) -> String {
     let what = match result.answer.as_ref().unwrap() {
         Result_::Result(result) => format!("{:?}", result.outcome()),
         Result_::Rejection(rejection) => format!("{} {}", rejection.code, rejection.field),
+        Result_::Parked(_) => "Parked".to_owned(),
     };
     format!("{}: {what}", result.id)
 }
@@ -121,7 +122,7 @@ async fn results_over_grpc_are_those_of_the_dispatcher() {
         .map(|n| transfer(&format!("e{n}"), "ann", if n % 7 == 0 { FRAUDSTER } else { "bob" }, n))
         .collect();
     let batch = mini_platform_core::testkit::batch(events.clone());
-    let direct = dispatcher([worker().await as _]).ingest(&batch).await.unwrap();
+    let direct = dispatcher([worker().await as _]).ingest(&batch).await.unwrap().finished().unwrap();
     let direct: Vec<_> = events
         .iter()
         .zip(&direct)

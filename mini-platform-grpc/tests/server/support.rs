@@ -16,7 +16,7 @@ use mini_platform_core::port::{
     FetchAnswer, FetchQuery, FraudRegistry, HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest,
     Membership, WorkerNode,
 };
-use mini_platform_core::testkit::{fraud_list, transfer};
+use mini_platform_core::testkit::{ManualClock, at, fraud_list, transfer};
 use mini_platform_core::{Worker, deadline, testkit};
 use mini_platform_grpc::{
     ChannelSettings, GrpcServer, Identity, RemoteWorker, ServerActivity, ServerSettings, Services,
@@ -34,12 +34,13 @@ pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub(crate) const FRAUDSTER: &str = "Mallory Mole";
 
-/// A worker that works.
+/// A worker that works, always at the same time.
 pub(crate) async fn worker() -> Arc<Worker> {
     let registry = Arc::new(MemoryFraudRegistry::default());
     registry.replace(fraud_list(1, &[FRAUDSTER])).await.unwrap();
     let events = Arc::new(MemoryEventStore::default());
-    Arc::new(Worker::new(events, Arc::new(MemoryAdjacencyStore::default()), registry))
+    let worker = Worker::new(events, Arc::new(MemoryAdjacencyStore::default()), registry);
+    Arc::new(worker.with_clock(Arc::new(ManualClock::new(at(9)))))
 }
 
 /// A worker that finishes a batch for each permit that it is given.

@@ -1,6 +1,6 @@
 //! Programs of different ages understand each other, or say what they do not understand.
 
-use mini_platform_core::domain::{Event, EventScreening, IngestOutcome, ListInfo};
+use mini_platform_core::domain::{Event, EventScreening, IngestOutcome, ListInfo, Outcome};
 use mini_platform_core::port::{FetchAnswer, FetchQuery, HeartbeatAnswer, JoinAnswer};
 use mini_platform_core::testkit::{at, deposit, list_version};
 use mini_platform_grpc::{ConvertError, Problem, v1};
@@ -37,7 +37,8 @@ fn a_member_of_a_oneof_that_a_newer_program_adds_is_refused() {
     assert_eq!(refusal::<_, Event>(with_unknown_member(&event)), missing("details"));
     let screening = v1::EventScreening { list_version: Some((&list_version(1)).into()), verdict: None };
     assert_eq!(refusal::<_, EventScreening>(with_unknown_member(&screening)), missing("verdict"));
-    let result = v1::EventResult { outcome: 1, screening: Some(with_unknown_member(&screening)) };
+    let result =
+        v1::EventResult { outcome: 1, screening: Some(with_unknown_member(&screening)), recording: None };
     assert_eq!(refusal::<_, IngestOutcome>(result), missing("screening.verdict"));
     let checked = v1::CheckNameResponse { list_version: Some((&list_version(1)).into()), verdict: None };
     assert_eq!(refusal::<_, FetchAnswer>(with_unknown_member(&checked)), missing("verdict"));
@@ -60,6 +61,19 @@ fn an_enum_value_that_a_newer_program_adds_is_refused() {
     let rejected = v1::join_response::Rejected { reason: 99, ..Default::default() };
     let answer = Some(v1::join_response::Answer::Rejected(rejected));
     assert_eq!(refusal::<_, JoinAnswer>(v1::JoinResponse { answer }), unknown("rejected.reason"));
+}
+
+#[test]
+fn an_older_worker_does_not_say_under_which_times_it_stores() {
+    for stored in [Outcome::Stored, Outcome::Duplicate] {
+        let result = v1::EventResult {
+            outcome: v1::Outcome::from(stored).into(),
+            screening: Some((&EventScreening::Clear { version: list_version(1) }).into()),
+            recording: None,
+        };
+        let outcome = IngestOutcome::try_from(result).unwrap();
+        assert_eq!((outcome.outcome, outcome.recording), (stored, None));
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mini_platform_core::domain::{
     BranchLink, Epoch, Event, EventFilter, EventQuery, EventScreening, Incarnation, IngestOutcome,
-    Interaction, JoinToken, ListEntry, ListInfo, NeighbourQuery, NodeAddress, Outcome, Page, PageSize,
-    PartyRole, ProtocolVersion, Screening, StoredEvent, TimeRange, Verdict, WorkerId,
+    Interaction, JoinToken, ListEntry, ListInfo, NeighbourQuery, NodeAddress, Page, PageSize, PartyRole,
+    ProtocolVersion, Recording, Screening, StoredEvent, TimeRange, Verdict, WorkerId,
 };
 use mini_platform_core::port::{
     FetchQuery, HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest, MembershipLease,
@@ -27,13 +27,13 @@ fn event(event: &Event) -> String {
     shown(&v1::Event::from(event))
 }
 
-fn result(outcome: Outcome, screening: EventScreening) -> String {
-    shown(&v1::EventResult::from(&IngestOutcome { outcome, screening }))
+fn result(outcome: &IngestOutcome) -> String {
+    shown(&v1::EventResult::from(outcome))
 }
 
 fn hit(party: PartyRole) -> String {
     let entry = ListEntry::new("Eve").unwrap();
-    result(Outcome::Fraudulent, EventScreening::Hit { version: list_version(1), party, entry })
+    result(&IngestOutcome::fraudulent(EventScreening::Hit { version: list_version(1), party, entry }))
 }
 
 #[test]
@@ -70,14 +70,22 @@ fn results_keep_their_form() {
     let version = list_version(1);
     let clear = EventScreening::Clear { version: version.clone() };
     assert_eq!(
-        result(Outcome::Stored, EventScreening::None { version }),
+        result(&IngestOutcome::stored(EventScreening::None { version }, None)),
         r"\x08\x01\x12\x10\n\x0c\x08\xc0\x84=\x12\x06etag-1*\x00"
     );
     assert_eq!(
-        result(Outcome::Duplicate, clear.clone()),
+        result(&IngestOutcome::duplicate(clear.clone(), None)),
         r"\x08\x02\x12\x10\n\x0c\x08\xc0\x84=\x12\x06etag-12\x00"
     );
-    assert_eq!(result(Outcome::Conflict, clear), r"\x08\x04\x12\x10\n\x0c\x08\xc0\x84=\x12\x06etag-12\x00");
+    let recording = Recording { occurred_at: at(1), recorded_at: at(2) };
+    assert_eq!(
+        result(&IngestOutcome::stored(clear.clone(), recording)),
+        r"\x08\x01\x12\x10\n\x0c\x08\xc0\x84=\x12\x06etag-12\x00\x1a\x08\x08\xc0\x84=\x10\x80\x89z"
+    );
+    assert_eq!(
+        result(&IngestOutcome::conflict(clear)),
+        r"\x08\x04\x12\x10\n\x0c\x08\xc0\x84=\x12\x06etag-12\x00"
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use mini_platform_core::domain::{
     BranchLink, Epoch, Event, EventBatch, EventScreening, Incarnation, IngestOutcome, Interaction,
-    InvalidBatch, InvalidId, InvalidMoney, ListEntry, ListInfo, ListVersion, MAX_BATCH, Outcome, Page,
-    PartyRole, ProtocolVersion, SameParty, Screening, StoredEvent, WorkerId,
+    InvalidBatch, InvalidId, InvalidMoney, ListEntry, ListInfo, ListVersion, MAX_BATCH, Page, PartyRole,
+    ProtocolVersion, Recording, SameParty, Screening, StoredEvent, WorkerId,
 };
 use mini_platform_core::port::{FetchAnswer, FetchQuery, HeartbeatAnswer, JoinAnswer, JoinRequest};
 use mini_platform_core::testkit::{at, batch, deposit, id, list_version, transfer};
@@ -171,7 +171,7 @@ fn a_broken_batch_is_refused_with_the_place_of_the_event() {
 
 #[test]
 fn a_broken_result_is_refused() {
-    let result = IngestOutcome { outcome: Outcome::Fraudulent, screening: hit() };
+    let result = IngestOutcome::fraudulent(hit());
     each_is_refused::<v1::EventResult, IngestOutcome>(
         &(&result).into(),
         vec![
@@ -185,6 +185,49 @@ fn a_broken_result_is_refused() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_broken_recording_is_refused() {
+    let recording = Recording { occurred_at: at(1), recorded_at: at(2) };
+    each_is_refused::<v1::Recording, Recording>(
+        &recording.into(),
+        vec![
+            (|recording| recording.occurred_at_micros = None, "occurred_at_micros", Problem::Missing),
+            (
+                |recording| recording.occurred_at_micros = Some(i64::MIN),
+                "occurred_at_micros",
+                Problem::Timestamp,
+            ),
+            (|recording| recording.recorded_at_micros = None, "recorded_at_micros", Problem::Missing),
+            (
+                |recording| recording.recorded_at_micros = Some(i64::MAX),
+                "recorded_at_micros",
+                Problem::Timestamp,
+            ),
+        ],
+    );
+    let screening = || EventScreening::Clear { version: list_version(1) };
+    for outcome in
+        [IngestOutcome::stored(screening(), recording), IngestOutcome::duplicate(screening(), recording)]
+    {
+        each_is_refused::<v1::EventResult, IngestOutcome>(
+            &(&outcome).into(),
+            vec![(
+                |result| result.recording = Some(v1::Recording::default()),
+                "recording.occurred_at_micros",
+                Problem::Missing,
+            )],
+        );
+    }
+}
+
+#[test]
+fn a_recording_of_what_is_not_stored_is_passed_over() {
+    for outcome in [IngestOutcome::fraudulent(hit()), IngestOutcome::conflict(hit())] {
+        let result = v1::EventResult { recording: Some(v1::Recording::default()), ..(&outcome).into() };
+        assert_eq!(IngestOutcome::try_from(result), Ok(outcome));
+    }
 }
 
 #[test]

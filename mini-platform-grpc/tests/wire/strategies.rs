@@ -5,8 +5,8 @@ use std::time::Duration;
 use mini_platform_core::domain::{
     Amount, BranchId, BranchLink, ClientId, Currency, Epoch, Etag, Event, EventBatch, EventFilter, EventId,
     EventQuery, EventScreening, Incarnation, IngestOutcome, Interaction, JoinToken, ListEntry, ListInfo,
-    ListVersion, NeighbourQuery, NodeAddress, OccurredAt, OperationType, Outcome, Page, PageSize, PageToken,
-    PartyRole, ProtocolVersion, Screening, StoredEvent, TimeRange, Timestamp, Verdict, WorkerId,
+    ListVersion, NeighbourQuery, NodeAddress, OccurredAt, OperationType, Page, PageSize, PageToken,
+    PartyRole, ProtocolVersion, Recording, Screening, StoredEvent, TimeRange, Timestamp, Verdict, WorkerId,
 };
 use mini_platform_core::port::{
     ClientOverview, FetchAnswer, FetchQuery, HeartbeatAnswer, JoinAnswer, JoinRejection, JoinRequest,
@@ -109,9 +109,20 @@ pub(crate) fn screening() -> impl Strategy<Value = EventScreening> {
     ]
 }
 
+fn recording() -> impl Strategy<Value = Recording> {
+    (timestamp(), timestamp()).prop_map(|(occurred_at, recorded_at)| Recording { occurred_at, recorded_at })
+}
+
 pub(crate) fn result() -> impl Strategy<Value = IngestOutcome> {
-    let outcome = select(vec![Outcome::Stored, Outcome::Duplicate, Outcome::Fraudulent, Outcome::Conflict]);
-    (outcome, screening()).prop_map(|(outcome, screening)| IngestOutcome { outcome, screening })
+    let recording = || proptest::option::of(recording());
+    prop_oneof![
+        (screening(), recording())
+            .prop_map(|(screening, recording)| IngestOutcome::stored(screening, recording)),
+        (screening(), recording())
+            .prop_map(|(screening, recording)| IngestOutcome::duplicate(screening, recording)),
+        screening().prop_map(IngestOutcome::fraudulent),
+        screening().prop_map(IngestOutcome::conflict),
+    ]
 }
 
 pub(crate) fn results() -> impl Strategy<Value = Vec<IngestOutcome>> {

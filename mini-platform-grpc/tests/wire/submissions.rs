@@ -1,6 +1,6 @@
 //! What clients submit follows the rules of the HTTP interface.
 
-use mini_platform_core::domain::{Event, EventScreening, IngestOutcome, OccurredAt, Outcome};
+use mini_platform_core::domain::{Event, EventScreening, IngestOutcome, OccurredAt, Recording};
 use mini_platform_core::testkit::{at, deposit, id, list_version, transfer};
 use mini_platform_grpc::convert::{RejectedSubmission, event_from, result_of};
 use mini_platform_grpc::v1;
@@ -109,7 +109,8 @@ fn an_event_for_which_no_id_can_be_made_is_rejected() {
 #[test]
 fn an_event_that_was_taken_in_is_answered_under_its_id() {
     let screening = EventScreening::Clear { version: list_version(1) };
-    let outcome = IngestOutcome { outcome: Outcome::Stored, screening };
+    let recording = Recording { occurred_at: at(1), recorded_at: at(2) };
+    let outcome = IngestOutcome::stored(screening, recording);
     let result = result_of(&id("e1"), &outcome);
     assert_eq!(result.id, "e1");
     assert_eq!(result.answer, Some(Answer::Result((&outcome).into())));

@@ -1,0 +1,10 @@
+-- Parks a dead letter again.
+-- ARGV: its id. Answers whether there was one.
+local id = ARGV[1]
+local parcel = read_dead(id)
+if not parcel then return 0 end
+redis.call('ZREM', DEAD, id)
+parcel.attempts, parcel.parked_at, parcel.lease, parcel.cause, parcel.died_at = 0, clock, 0, 0, 0
+enter({parcel})
+save_lot()
+return 1
