@@ -276,7 +276,9 @@ mod tests {
         for code in [Code::AllBrokersDown, Code::NotLeaderForPartition, Code::OperationTimedOut] {
             assert!(Failure::Code(code).passes_by_itself(), "{code}");
         }
-        for code in [Code::TopicAuthorizationFailed, Code::AutoOffsetReset, Code::UnknownTopic, Code::BadMessage] {
+        for code in
+            [Code::TopicAuthorizationFailed, Code::AutoOffsetReset, Code::UnknownTopic, Code::BadMessage]
+        {
             assert!(!Failure::Code(code).passes_by_itself(), "{code}");
         }
     }
