@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use mini_platform_core::Dispatcher;
 use mini_platform_core::domain::WorkerId;
 use mini_platform_core::feeder::Feeder;
 use mini_platform_core::port::{FetchAnswer, FetchQuery};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Backends, Ports, fraud_sources};
+use crate::backend::{Backends, Port, Ports, fraud_sources};
 use crate::config::Config;
+use crate::dispatching::Dispatching;
 use crate::http::{Api, HttpServer};
 use crate::telemetry::Metrics;
 use crate::{dispatching, feeding, lifecycle};
@@ -24,7 +24,7 @@ const READY_POLL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct AllInOne {
     backends: Backends,
-    dispatcher: Dispatcher,
+    dispatching: Dispatching,
     /// None when a feeder elsewhere keeps the registry.
     feeder: Option<Feeder>,
     server: HttpServer,
@@ -38,15 +38,16 @@ impl AllInOne {
     /// # Errors
     /// A backend cannot be opened, or the address is taken.
     pub async fn start(config: &Config, metrics: Metrics, stop: CancellationToken) -> anyhow::Result<Self> {
-        let backends = Backends::open(config).await?;
-        let dispatcher = dispatching::dispatcher(&config.dispatch);
+        let backends = Backends::open(config, &[Port::Parking]).await?;
+        let dispatching = Dispatching::open(config, backends.connections()).await?;
+        let dispatcher = dispatching.dispatcher();
         dispatcher.add_member(WorkerId::LOCAL, Arc::new(backends.worker(config)));
         let feeder = feeder(config, backends.ports()).await?;
         let api = Api::new(dispatcher.clone()).with_draining(stop.clone()).with_metrics(metrics.clone());
         let server = HttpServer::bind(dispatching::http_settings(config), api)
             .await
             .with_context(|| format!("cannot listen on {} (http.listen)", config.http.listen))?;
-        Ok(Self { backends, dispatcher, feeder, server, metrics, stop })
+        Ok(Self { backends, dispatching, feeder, server, metrics, stop })
     }
 
     /// Returns the address that HTTP is served on.
@@ -59,7 +60,7 @@ impl AllInOne {
     ///
     /// [`AllInOne::run`] has to run meanwhile. Ends early when the platform is told to stop.
     pub fn ready(&self) -> impl Future<Output = ()> + use<> {
-        let (dispatcher, stop) = (self.dispatcher.clone(), self.stop.clone());
+        let (dispatcher, stop) = (self.dispatching.dispatcher().clone(), self.stop.clone());
         async move {
             let listed = async || dispatcher.fetch(&FetchQuery::ListInForce).await;
             while !stop.is_cancelled() && !matches!(listed().await, Ok(FetchAnswer::ListInForce(Some(_)))) {
@@ -71,18 +72,20 @@ impl AllInOne {
     /// Serves until it is told to stop, then finishes what was accepted and closes the stores.
     ///
     /// # Errors
-    /// The feeder ended by itself.
+    /// A part of it ended by itself.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { backends, dispatcher, feeder, server, metrics, stop } = self;
+        let Self { backends, dispatching, feeder, server, metrics, stop } = self;
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
         let feeding = lifecycle::spawn_part(&stop, feed(feeder, stop.clone()));
+        let served = CancellationToken::new();
+        let dispatching = tokio::spawn(dispatching.run(stop.clone(), served.clone()));
         server.run(stop).await;
-        dispatcher.shut_down().await;
+        served.cancel();
+        let dispatched = dispatching.await.context("the dispatcher broke down").flatten();
         let fed = feeding.await.context("the feeder ended by itself");
         let kept_up = keeping_up.await.context("the upkeep of metrics ended by itself");
-        drop(dispatcher);
         backends.close().await;
-        fed.and(kept_up)
+        dispatched.and(fed).and(kept_up)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The dispatcher in a process of its own: clients over HTTP and gRPC, workers that join over gRPC.
 //!
-//! It reaches events, links and fraud lists only through workers, so nothing here knows a backend.
+//! It reaches events, links and fraud lists only through workers; its own are the parking lot and the long-term log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use mini_platform_core::port::{Clock, SystemClock};
 use mini_platform_grpc::{ChannelSettings, GrpcDialer, GrpcServer, IngestRules, Services};
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::{Connections, Port};
 use crate::config::Config;
+use crate::dispatching::Dispatching;
 use crate::http::{Api, HttpServer};
 use crate::telemetry::Metrics;
 use crate::{clustering, dispatching, lifecycle};
@@ -21,7 +23,8 @@ use crate::{clustering, dispatching, lifecycle};
 /// A dispatcher that listens for clients and workers but does not serve them yet.
 #[derive(Debug)]
 pub struct StandaloneDispatcher {
-    dispatcher: Dispatcher,
+    dispatching: Dispatching,
+    connections: Connections,
     membership: ClusterMembership,
     http: HttpServer,
     grpc: GrpcServer,
@@ -33,10 +36,12 @@ impl StandaloneDispatcher {
     /// Binds the addresses; nothing is served before [`StandaloneDispatcher::run`].
     ///
     /// # Errors
-    /// An address is taken.
+    /// An address is taken, or the parking lot or the long-term log cannot be used.
     pub async fn start(config: &Config, metrics: Metrics, stop: CancellationToken) -> anyhow::Result<Self> {
-        let dispatcher = dispatching::dispatcher(&config.dispatch);
-        let membership = membership(config, &dispatcher);
+        let connections = Connections::open(config, &[Port::Parking]).await?;
+        let dispatching = Dispatching::open(config, &connections).await?;
+        let dispatcher = dispatching.dispatcher();
+        let membership = membership(config, dispatcher);
         let rules =
             IngestRules { default_currency: config.events.default_currency, clock: Arc::new(SystemClock) };
         let services =
@@ -49,7 +54,7 @@ impl StandaloneDispatcher {
         let http = HttpServer::bind(dispatching::http_settings(config), api)
             .await
             .with_context(|| format!("cannot listen on {} (http.listen)", config.http.listen))?;
-        Ok(Self { dispatcher, membership, http, grpc, metrics, stop })
+        Ok(Self { dispatching, connections, membership, http, grpc, metrics, stop })
     }
 
     /// Returns the address that HTTP is served on.
@@ -69,13 +74,14 @@ impl StandaloneDispatcher {
     /// # Errors
     /// A part of it ended by itself.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { dispatcher, membership, http, grpc, metrics, stop } = self;
+        let Self { dispatching, connections, membership, http, grpc, metrics, stop } = self;
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
         let watching = lifecycle::spawn_part(&stop, {
             let (membership, stop) = (membership.clone(), stop.clone());
             async move { membership.run(stop).await }
         });
-        let serving = CancellationToken::new();
+        let (serving, served) = (CancellationToken::new(), CancellationToken::new());
+        let dispatching = tokio::spawn(dispatching.run(stop.clone(), served.clone()));
         let http = lifecycle::spawn_part(&stop, http.run(serving.clone()));
         let grpc = lifecycle::spawn_part(&stop, grpc.run(serving.clone()));
         stop.cancelled().await;
@@ -83,10 +89,12 @@ impl StandaloneDispatcher {
         serving.cancel();
         let http = http.await.context("the HTTP server ended by itself");
         let grpc = grpc.await.context("the gRPC server ended by itself");
-        dispatcher.shut_down().await;
+        served.cancel();
+        let dispatched = dispatching.await.context("the dispatcher broke down").flatten();
         let watched = watching.await.context("the watch over members ended by itself");
         let kept_up = keeping_up.await.context("the upkeep of metrics ended by itself");
-        http.and(grpc).and(watched).and(kept_up)
+        connections.close().await;
+        http.and(grpc).and(dispatched).and(watched).and(kept_up)
     }
 }
 

@@ -38,7 +38,7 @@ impl StandaloneWorker {
     /// A backend cannot be used, or an address is taken.
     pub async fn start(config: &Config, metrics: Metrics, stop: CancellationToken) -> anyhow::Result<Self> {
         let identity = identity(config)?;
-        let backends = Backends::open(config).await?;
+        let backends = Backends::open(config, &[]).await?;
         let worker = Arc::new(backends.worker(config));
         let services = Services::new().with_worker(worker, identity.clone());
         let grpc = clustering::bind(&config.grpc, services).await?;

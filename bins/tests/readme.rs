@@ -59,9 +59,9 @@ fn check(shell: &mut Command, command: &str, runnable: &str, expected: &str) {
 /// Points a command to the program and the platform under test.
 fn runnable(command: &str, base: &str) -> String {
     let command = command.replace("http://127.0.0.1:8080", base);
-    let talks = ["send ", "fetch ", "import "].iter().any(|verb| {
-        command.strip_prefix("target/release/mini-platform ").is_some_and(|rest| rest.starts_with(verb))
-    });
+    let rest = command.strip_prefix("target/release/mini-platform ").unwrap_or_default();
+    let verb = rest.split(' ').next().unwrap_or_default();
+    let talks = ["send", "fetch", "import", "parked", "dead-letters"].contains(&verb);
     let command = command.replace("target/release/mini-platform", PROGRAM);
     if talks { format!("{command} --url {base}") } else { command }
 }

@@ -323,9 +323,10 @@ impl<C: Content> Lanes<C> {
     fn put_off(&mut self, client: &ClientId, not_before: Option<Timestamp>) {
         let Some(lane) = self.lanes.get_mut(client) else { return };
         lane.not_before = lane.not_before.max(not_before);
-        match lane.not_before {
-            Some(due) if due > lane.turn.0 => self.move_turn(client, due),
-            _ => {}
+        if let Some(due) = lane.not_before
+            && due > lane.turn.0
+        {
+            self.move_turn(client, due);
         }
     }
 
@@ -495,7 +496,7 @@ impl<C: Content> Lanes<C> {
         let sequence = *self.sequences.get(&id)?;
         let held = self.parked.get(&sequence)?.held.clone();
         let not_before = self.lanes.get(&held.client).and_then(|lane| lane.not_before);
-        let pause = not_before.map(|not_before| {
+        let pause = not_before.filter(|not_before| *not_before > self.time.now).map(|not_before| {
             let since = self.time.seen;
             Pause { since, until: since.saturating_add(not_before.since(self.time.now)) }
         });
@@ -505,4 +506,273 @@ impl<C: Content> Lanes<C> {
 
 fn behind(after: Option<ParcelId>) -> (Bound<ParcelId>, Bound<ParcelId>) {
     (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::domain::{LeasedParcel, MAX_PARCELS};
+    use crate::testkit::{at, client};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const ROOM: LotLimits = LotLimits { parcels: 1_000, bytes: 1_000_000 };
+
+    type Lot = Lanes<ParcelContent>;
+
+    fn id(number: u32) -> ParcelId {
+        ParcelId::new(at(i64::from(number)), [0; 10])
+    }
+
+    fn parcel(number: u32, name: &str) -> Parcel {
+        let content = ParcelContent::new(number.to_be_bytes().to_vec()).unwrap();
+        Parcel { id: id(number), client: client(name), content, reason: ParkReason::Timeout }
+    }
+
+    fn admit(lot: &mut Lot, clock: Timestamp, parcels: &[Parcel]) -> Vec<u64> {
+        let admitted = lot.admit(clock, parcels, |parcel| parcel.content.clone()).unwrap();
+        admitted.into_iter().map(|(sequence, _)| sequence).collect()
+    }
+
+    fn park(lot: &mut Lot, clock: Timestamp, parcels: &[Parcel]) {
+        let admitted = admit(lot, clock, parcels);
+        lot.enter(admitted);
+    }
+
+    /// A lot with a parcel of one client.
+    fn lot_of_one() -> Lot {
+        let mut lot = Lot::new(ROOM, at(0));
+        park(&mut lot, at(0), &[parcel(1, "ann")]);
+        lot
+    }
+
+    fn lease(lot: &mut Lot, clock: Timestamp, ttl: Duration) -> Vec<LeasedParcel> {
+        let leased = lot.lease(clock, LeaseRequest::new(MAX_PARCELS, ttl));
+        leased.into_iter().map(|(lease, held)| LeasedParcel::new(lease, held.into())).collect()
+    }
+
+    fn ids(leased: &[LeasedParcel]) -> Vec<ParcelId> {
+        leased.iter().map(|leased| leased.parked().parcel.id).collect()
+    }
+
+    /// Whether something is due; that is leased.
+    fn is_due(lot: &mut Lot, clock: Timestamp) -> bool {
+        !lease(lot, clock, HOUR).is_empty()
+    }
+
+    fn micro_before(clock: Timestamp) -> Timestamp {
+        Timestamp::from_micros(clock.as_micros() - 1).unwrap()
+    }
+
+    #[test]
+    fn a_lease_ends_on_the_microsecond() {
+        let mut lot = lot_of_one();
+        let leased = lease(&mut lot, at(0), SECOND).remove(0);
+        assert!(!is_due(&mut lot, micro_before(at(1))));
+        assert_eq!(lot.settle(at(1), &leased.done()), Settled::LeaseLost);
+        assert!(is_due(&mut lot, at(1)));
+    }
+
+    #[test]
+    fn a_settlement_just_before_the_end_of_a_lease_counts() {
+        let mut lot = lot_of_one();
+        let leased = lease(&mut lot, at(0), SECOND).remove(0);
+        assert_eq!(lot.settle(micro_before(at(1)), &leased.done()), Settled::Yes);
+        assert_eq!(lot.status(), LotStatus::default());
+    }
+
+    #[test]
+    fn a_pause_ends_on_the_microsecond() {
+        let mut lot = lot_of_one();
+        let leased = lease(&mut lot, at(0), HOUR).remove(0);
+        lot.settle(at(1), &leased.retry(ParkReason::Timeout, SECOND));
+        assert!(!is_due(&mut lot, micro_before(at(2))));
+        assert!(is_due(&mut lot, at(2)));
+    }
+
+    #[test]
+    fn a_lease_of_no_time_gives_a_lane_once() {
+        let mut lot = lot_of_one();
+        assert_eq!(ids(&lease(&mut lot, at(0), Duration::ZERO)), [id(1)]);
+        assert!(is_due(&mut lot, at(1)));
+    }
+
+    #[test]
+    fn what_is_due_stays_due_when_the_clock_is_set_back() {
+        let mut lot = Lot::new(ROOM, at(1_000));
+        park(&mut lot, at(1_000), &[parcel(1, "ann")]);
+        assert!(is_due(&mut lot, at(5)));
+    }
+
+    #[test]
+    fn a_running_lease_keeps_its_lane_and_its_length_when_the_clock_is_set_back() {
+        let mut lot = Lot::new(ROOM, at(1_000));
+        park(&mut lot, at(1_000), &[parcel(1, "ann"), parcel(2, "ann")]);
+        let mut held = lease(&mut lot, at(1_000), 10 * SECOND);
+        for clock in [5, 4, 9, 3] {
+            assert!(!is_due(&mut lot, at(clock)), "the lane is leased at {clock}");
+        }
+        assert_eq!(lot.settle(at(3), &held.remove(0).done()), Settled::Yes, "five seconds passed");
+        assert!(!is_due(&mut lot, micro_before(at(8))));
+        assert_eq!(ids(&lease(&mut lot, at(8), HOUR)), [id(2)], "ten seconds passed");
+    }
+
+    #[test]
+    fn a_pause_keeps_its_length_when_the_clock_is_set_back() {
+        let mut lot = Lot::new(ROOM, at(1_000));
+        park(&mut lot, at(1_000), &[parcel(1, "ann")]);
+        let leased = lease(&mut lot, at(1_000), HOUR).remove(0);
+        lot.settle(at(1_000), &leased.retry(ParkReason::Timeout, 10 * SECOND));
+        assert!(!is_due(&mut lot, at(5)));
+        assert!(!is_due(&mut lot, micro_before(at(15))));
+        assert!(is_due(&mut lot, at(15)));
+    }
+
+    #[test]
+    fn what_is_admitted_is_known_and_counted_and_not_given_out() {
+        let mut lot = Lot::new(LotLimits { parcels: 1, bytes: 100 }, at(0));
+        let parcels = [parcel(1, "ann")];
+        let admitted = admit(&mut lot, at(0), &parcels);
+        assert!(admit(&mut lot, at(0), &parcels).is_empty(), "it is known");
+        let another = [parcel(2, "ann")];
+        assert_eq!(lot.admit(at(0), &another, |parcel| parcel.content.clone()), Err(LotFull));
+        assert!(!is_due(&mut lot, at(1)) && lot.parked_after(None).next().is_none());
+        lot.enter(admitted);
+        assert_eq!(lot.parked_after(None).count(), 1);
+        assert!(is_due(&mut lot, at(1)));
+    }
+
+    #[test]
+    fn who_enters_out_of_turn_finds_its_place() {
+        let mut lot = Lot::new(ROOM, at(0));
+        let first = admit(&mut lot, at(0), &[parcel(1, "ann"), parcel(2, "ann")]);
+        let second = admit(&mut lot, at(0), &[parcel(3, "ann")]);
+        lot.enter(second);
+        let leased = lease(&mut lot, at(0), HOUR).remove(0);
+        lot.enter(first);
+        assert!(!is_due(&mut lot, at(0)), "the lane is leased");
+        assert_eq!(lot.settle(at(0), &leased.retry(ParkReason::Timeout, Duration::ZERO)), Settled::Yes);
+        assert_eq!(ids(&lease(&mut lot, at(0), HOUR)), [1, 2, 3].map(id));
+    }
+
+    #[test]
+    fn a_lease_of_an_earlier_life_is_lost() {
+        let mut lot = lot_of_one();
+        let leased = lease(&mut lot, at(0), HOUR).remove(0);
+        let records = vec![lot.record(id(1)).unwrap()];
+        let mut lot = Lot::restore(ROOM, at(1), records);
+        assert!(is_due(&mut lot, at(1)), "leases end with a lot");
+        assert_eq!(lot.settle(at(1), &leased.done()), Settled::LeaseLost);
+    }
+
+    #[test]
+    fn a_pause_outlives_a_restart() {
+        for (set_back_by, restarted_at, due_at) in [(0, 1_001, 1_010), (0, 2_000, 2_000), (900, 101, 110)] {
+            let mut lot = Lot::new(ROOM, at(1_000));
+            park(&mut lot, at(1_000), &[parcel(1, "ann")]);
+            let leased = lease(&mut lot, at(1_000), HOUR).remove(0);
+            let clock = at(1_000 - set_back_by);
+            lot.settle(clock, &leased.retry(ParkReason::Timeout, 10 * SECOND));
+            let record = lot.record(id(1)).unwrap();
+            assert_eq!(record.held.attempts, 1);
+            let mut lot = Lot::restore(ROOM, at(restarted_at), vec![record]);
+            if restarted_at < due_at {
+                assert!(!is_due(&mut lot, micro_before(at(due_at))), "the pause is not over");
+            }
+            assert!(is_due(&mut lot, at(due_at)));
+        }
+    }
+
+    #[test]
+    fn a_pause_of_a_time_that_has_not_come_yet_holds_nothing_up() {
+        let mut lot = Lot::new(ROOM, at(1_000));
+        park(&mut lot, at(1_000), &[parcel(1, "ann")]);
+        let leased = lease(&mut lot, at(1_000), HOUR).remove(0);
+        lot.settle(at(1_000), &leased.retry(ParkReason::Timeout, 10 * SECOND));
+        let record = lot.record(id(1)).unwrap();
+        let mut lot = Lot::restore(ROOM, at(5), vec![record]);
+        assert!(is_due(&mut lot, at(5)), "the clock was set back while nothing ran");
+    }
+
+    /// Does something at random, and writes down what should outlive a restart.
+    fn step(
+        lot: &mut Lot,
+        clock: Timestamp,
+        rng: &mut Rng,
+        disk: &mut BTreeMap<ParcelId, Record<ParcelContent>>,
+    ) {
+        let mut touched = Vec::new();
+        match rng.u8(0..6) {
+            0 | 1 => {
+                let name = ["a", "b", "c", "d"][rng.usize(0..4)];
+                let parcels: Vec<_> = (0..3).map(|_| parcel(rng.u32(0..60), name)).collect();
+                park(lot, clock, &parcels);
+                touched.extend(parcels.iter().map(|parcel| parcel.id));
+            }
+            2 | 3 => {
+                let leased = lot.lease(clock, LeaseRequest::new(rng.usize(1..6), rng.u32(0..4) * SECOND));
+                for (lease, held) in leased {
+                    let leased = LeasedParcel::new(lease, held.into());
+                    touched.push(leased.parked().parcel.id);
+                    let settlement = match rng.u8(0..4) {
+                        0 => leased.done(),
+                        1 => leased.bury(DeathCause::Undecodable, Some(ParkReason::Storing)),
+                        2 => leased.retry(ParkReason::Linking, rng.u32(0..3) * SECOND),
+                        _ => continue,
+                    };
+                    lot.settle(clock, &settlement);
+                }
+            }
+            4 => {
+                let id = id(rng.u32(0..60));
+                lot.redrive(clock, id);
+                touched.push(id);
+            }
+            _ => {
+                let id = id(rng.u32(0..60));
+                lot.discard(id);
+                touched.push(id);
+            }
+        }
+        for id in touched {
+            match lot.record(id) {
+                Some(record) => drop(disk.insert(id, record)),
+                None => drop(disk.remove(&id)),
+            }
+        }
+    }
+
+    /// The lanes of a lot, when everything is due.
+    fn lanes_of(lot: &mut Lot, clock: Timestamp) -> BTreeMap<ClientId, Vec<Held<ParcelContent>>> {
+        let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (_, held) in lot.lease(clock, LeaseRequest::new(MAX_PARCELS, HOUR)) {
+            lanes.entry(held.client.clone()).or_default().push(held);
+        }
+        lanes
+    }
+
+    #[test]
+    fn a_lot_outlives_a_restart_at_any_moment() {
+        for seed in 0..200 {
+            let (mut rng, mut disk) = (Rng::with_seed(seed), BTreeMap::new());
+            let mut lot = Lot::new(ROOM, at(0));
+            let mut clock = at(0);
+            for _ in 0..rng.u32(1..60) {
+                clock = clock.saturating_add(rng.u32(0..3) * SECOND);
+                step(&mut lot, clock, &mut rng, &mut disk);
+            }
+            let records: Vec<_> = disk.into_values().collect();
+            let mut restored = Lot::restore(ROOM, clock, records);
+            assert_eq!(restored.status(), lot.status(), "seed {seed}");
+            let dead = |lot: &Lot| -> Vec<_> {
+                lot.dead_after(None).map(|dead| (dead.held.clone(), dead.cause, dead.died_at)).collect()
+            };
+            assert_eq!(dead(&restored), dead(&lot), "seed {seed}");
+            let later = clock.saturating_add(HOUR);
+            assert_eq!(lanes_of(&mut restored, later), lanes_of(&mut lot, later), "seed {seed}");
+            assert!(!is_due(&mut restored, later), "seed {seed}: nothing is left behind");
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod outbox;
 pub mod port;
 pub mod reconcile;
+pub mod replay;
 mod retry;
 pub mod telemetry;
 #[cfg(feature = "testkit")]

@@ -105,6 +105,11 @@ fn the_outbox_knows_ports_and_never_an_adapter() {
 }
 
 #[test]
+fn replay_knows_ports_and_never_an_adapter() {
+    assert_imports_only("replay", &["domain", "error", "port"]);
+}
+
+#[test]
 fn the_feeder_knows_ports_and_never_an_adapter() {
     assert_imports_only("feeder", &["domain", "error", "port", "matching", "telemetry"]);
 }

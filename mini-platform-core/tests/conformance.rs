@@ -138,4 +138,5 @@ fn the_models_agree_with_themselves() {
     model::event_store_agrees_with_memory(events);
     model::adjacency_store_agrees_with_memory(adjacency);
     model::fraud_registry_agrees_with_memory(registry);
+    model::parking_lot_agrees_with_memory(parking_lot);
 }

@@ -18,8 +18,9 @@ use mini_platform_core::testkit::fraud_source::PublishedSource;
 use mini_platform_core::testkit::long_term_log::LogStage;
 use mini_platform_core::testkit::membership::{LEASE, MembershipStage};
 use mini_platform_core::testkit::outbox::{MAX_BYTES, RestartedOutbox};
+use mini_platform_core::testkit::parking_lot::{LIMITS, ParkingLotStage};
 use mini_platform_core::testkit::worker_node::FRAUDSTERS;
-use mini_platform_core::testkit::{Fixture, at, client, fraud_list, list_version};
+use mini_platform_core::testkit::{Fixture, ManualClock, at, client, fraud_list, list_version};
 
 macro_rules! emit_teeth_tests {
     ([] $suite:ident: $($case:ident),+ $(,)?) => {
@@ -45,6 +46,7 @@ mini_platform_core::worker_node_cases! { [emit_teeth_tests], [] }
 mini_platform_core::membership_cases! { [emit_teeth_tests], [] }
 mini_platform_core::long_term_log_cases! { [emit_teeth_tests], [] }
 mini_platform_core::outbox_cases! { [emit_teeth_tests], [] }
+mini_platform_core::parking_lot_cases! { [emit_teeth_tests], [] }
 
 /// Adapters that break one clause each, named after the case that must notice.
 mod broken {
@@ -293,6 +295,62 @@ mod broken {
             ob5_status_tells_the_bytes_that_wait => CountsBytesOfAllTime,
             ob5_wait_answers_while_something_is_there => WaitsForTheNextAppend,
             ob5_an_append_ends_the_wait => SleepsThroughAppends,
+        }
+    }
+
+    pub(crate) mod parking_lot {
+        use super::super::lots::{BrokenLot, Defect};
+        use super::super::*;
+
+        type Broken = Fixture<ParkingLotStage>;
+
+        macro_rules! broken {
+            ($($case:ident => $defect:ident),+ $(,)?) => {
+                $(pub(crate) async fn $case() -> Broken {
+                    let clock = Arc::new(ManualClock::new(at(0)));
+                    let broken = BrokenLot::new(Defect::$defect, clock.clone());
+                    Fixture::new(Arc::new(ParkingLotStage::new(Arc::new(broken), clock)))
+                })+
+            };
+        }
+
+        broken! {
+            pl1_parked_parcels_are_there_at_once => LosesTheLastParcel,
+            pl1_a_known_parcel_is_not_parked_again => ForgetsTheDead,
+            pl1_a_forgotten_parcel_can_be_parked_again => RemembersForEver,
+            pl2_a_lot_is_full_by_its_parcels => TakesWhatFits,
+            pl2_a_lot_is_full_by_its_bytes => CountsNoBytes,
+            pl2_dead_letters_take_room => GivesTheDeadNoRoom,
+            pl2_a_full_lot_takes_what_it_knows => GivesTheKnownRoomAgain,
+            pl3_a_lane_comes_in_the_order_of_parking => OrdersById,
+            pl3_lanes_come_in_the_order_in_which_they_are_due => OrdersByName,
+            pl3_no_more_come_than_are_asked_for => LeasesAll,
+            pl3_a_leased_lane_is_not_due => HasALaneForEachParcel,
+            pl3_clients_that_look_alike_have_lanes_of_their_own => HasALaneForEachLetter,
+            pl4_racing_leasers_share_no_lane => ChecksThenActs,
+            pl5_a_lease_that_is_settled_ends => HasALaneForEachParcel,
+            pl5_a_lease_ends_with_its_time => LeasesForEver,
+            pl5_a_lane_that_was_put_off_outlasts_its_lease => MakesNoPause,
+            pl6_answers_are_dense_and_in_order => ReversesAnswers,
+            pl6_a_late_settlement_changes_nothing => SettlesForTheHolder,
+            pl6_settling_twice_is_lease_lost => AlwaysSaysSettled,
+            pl7_what_is_done_is_forgotten => BuriesWhatIsDone,
+            pl7_a_retry_keeps_the_front_place => RetriesBehindTheLane,
+            pl7_a_lane_waits_for_its_pause => MakesNoPause,
+            pl7_the_longest_pause_counts => MakesTheLastPause,
+            pl8_attempts_count_what_was_tried => CountsEveryTry,
+            pl9_a_dead_letter_leaves_its_lane => HoldsTheDeadsLaneUp,
+            pl9_a_dead_letter_can_be_read => ForgetsTheCause,
+            pl10_a_redriven_parcel_comes_behind_its_lane => OrdersById,
+            pl10_a_redriven_parcel_is_due_at_once => OnlySaysItRedrove,
+            pl10_only_dead_letters_are_redriven_or_discarded => AlwaysSaysThereWasOne,
+            pl10_discard_forgets_a_dead_letter => OnlySaysItDiscarded,
+            pl11_pages_are_by_ascending_id => ReversesPages,
+            pl11_pages_of_parcels_survive_changes => PagesByOffset,
+            pl11_pages_of_dead_letters_survive_changes => PagesByOffset,
+            pl11_the_last_page_has_no_token => AlwaysAnswersAToken,
+            pl12_status_counts_what_is_held => CountsNoBytesOfTheDead,
+            pl13_contents_come_back_byte_by_byte => TakesContentsForText,
         }
     }
 }
@@ -1379,6 +1437,318 @@ mod outboxes {
     }
 }
 
+mod lots {
+    use std::collections::{BTreeSet, HashMap};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    pub(crate) enum Defect {
+        LosesTheLastParcel,
+        ForgetsTheDead,
+        RemembersForEver,
+        TakesWhatFits,
+        CountsNoBytes,
+        GivesTheDeadNoRoom,
+        GivesTheKnownRoomAgain,
+        OrdersById,
+        OrdersByName,
+        LeasesAll,
+        HasALaneForEachParcel,
+        HasALaneForEachLetter,
+        ChecksThenActs,
+        LeasesForEver,
+        MakesNoPause,
+        ReversesAnswers,
+        SettlesForTheHolder,
+        AlwaysSaysSettled,
+        BuriesWhatIsDone,
+        RetriesBehindTheLane,
+        MakesTheLastPause,
+        CountsEveryTry,
+        HoldsTheDeadsLaneUp,
+        ForgetsTheCause,
+        OnlySaysItRedrove,
+        AlwaysSaysThereWasOne,
+        OnlySaysItDiscarded,
+        ReversesPages,
+        PagesByOffset,
+        AlwaysAnswersAToken,
+        CountsNoBytesOfTheDead,
+        TakesContentsForText,
+    }
+
+    pub(crate) struct BrokenLot {
+        defect: Defect,
+        inner: MemoryParkingLot,
+        racers: tokio::sync::Barrier,
+        answered: AtomicUsize,
+        settled: AtomicUsize,
+        seen: Mutex<Seen>,
+    }
+
+    #[derive(Default)]
+    struct Seen {
+        parked: BTreeSet<ParcelId>,
+        /// Whose a parcel is, where its lane is not the client's.
+        clients: HashMap<ParcelId, ClientId>,
+        holders: HashMap<ParcelId, LeaseId>,
+        burials: Vec<ClientId>,
+    }
+
+    /// A query that one page answers.
+    fn all_parcels() -> ParcelQuery {
+        ParcelQuery::default().with_size(PageSize::new(1000).unwrap())
+    }
+
+    impl BrokenLot {
+        pub(crate) fn new(defect: Defect, clock: Arc<ManualClock>) -> Self {
+            let unlimited = LotLimits { parcels: u64::MAX, bytes: u64::MAX };
+            let limits = match defect {
+                Defect::CountsNoBytes => LotLimits { bytes: u64::MAX, ..LIMITS },
+                Defect::GivesTheDeadNoRoom => unlimited,
+                _ => LIMITS,
+            };
+            let inner = MemoryParkingLot::new(limits, clock);
+            let (answered, settled) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            Self {
+                defect,
+                inner,
+                racers: tokio::sync::Barrier::new(16),
+                answered,
+                settled,
+                seen: Mutex::default(),
+            }
+        }
+
+        fn lane(&self, parcel: &Parcel) -> ClientId {
+            let name = parcel.client.as_str();
+            match self.defect {
+                Defect::HasALaneForEachParcel => client(&format!("{name} {}", parcel.id)),
+                Defect::HasALaneForEachLetter => client(&name.chars().take(1).collect::<String>()),
+                _ => parcel.client.clone(),
+            }
+        }
+
+        fn changed(&self, parcel: &Parcel) -> Parcel {
+            self.seen.lock().unwrap().clients.insert(parcel.id, parcel.client.clone());
+            let content = match self.defect {
+                Defect::TakesContentsForText => {
+                    let text = String::from_utf8_lossy(parcel.content.as_bytes()).into_owned();
+                    ParcelContent::new(text).unwrap_or_else(|_| parcel.content.clone())
+                }
+                _ => parcel.content.clone(),
+            };
+            Parcel { client: self.lane(parcel), content, ..parcel.clone() }
+        }
+
+        /// Gives a parcel its client back.
+        fn restored(&self, leased: LeasedParcel) -> LeasedParcel {
+            let mut seen = self.seen.lock().unwrap();
+            let (lease, mut parked) = (leased.clone().done().lease(), leased.parked().clone());
+            seen.holders.insert(parked.parcel.id, lease);
+            if let Some(client) = seen.clients.get(&parked.parcel.id) {
+                parked.parcel.client = client.clone();
+            }
+            LeasedParcel::new(lease, parked)
+        }
+
+        async fn settle_one(&self, settlement: Settlement) -> Settled {
+            let id = settlement.parcel();
+            let first = self.settled.fetch_add(1, Ordering::SeqCst) == 0;
+            let Some(parked) = self.find(id).await else { return Settled::LeaseLost };
+            let holder = self.seen.lock().unwrap().holders.get(&id).copied();
+            let lease = match self.defect {
+                Defect::SettlesForTheHolder => holder.unwrap(),
+                _ => settlement.lease(),
+            };
+            let client = parked.parcel.client.clone();
+            let leased = LeasedParcel::new(lease, parked);
+            let mut redrives = false;
+            let settlement = match (settlement.verdict(), self.defect) {
+                (ParcelVerdict::Done, Defect::BuriesWhatIsDone) => leased.bury(DeathCause::Undecodable, None),
+                (ParcelVerdict::Retry { reason, .. }, Defect::RetriesBehindTheLane) => {
+                    redrives = true;
+                    leased.bury(DeathCause::Undecodable, Some(reason))
+                }
+                (ParcelVerdict::Retry { reason, .. }, Defect::MakesNoPause) => {
+                    leased.retry(reason, Duration::ZERO)
+                }
+                (ParcelVerdict::Retry { reason, .. }, Defect::MakesTheLastPause) if first => {
+                    leased.retry(reason, Duration::ZERO)
+                }
+                (ParcelVerdict::Retry { reason, after, .. }, Defect::CountsEveryTry) => {
+                    leased.retry(reason, after)
+                }
+                (ParcelVerdict::Done, _) => leased.done(),
+                (ParcelVerdict::Retry { reason, after, counts: true }, _) => leased.retry(reason, after),
+                (ParcelVerdict::Retry { reason, after, counts: false }, _) => leased.postpone(reason, after),
+                (ParcelVerdict::Dead { cause, last }, _) => {
+                    self.seen.lock().unwrap().burials.push(client);
+                    leased.bury(cause, last)
+                }
+            };
+            let settled = self.inner.settle(&[settlement]).await.unwrap().remove(0);
+            if redrives && settled == Settled::Yes {
+                self.inner.redrive(id).await.unwrap();
+            }
+            settled
+        }
+
+        async fn find(&self, id: ParcelId) -> Option<ParkedParcel> {
+            let parked = self.inner.parked(&all_parcels()).await.unwrap().items;
+            parked.into_iter().find(|parked| parked.parcel.id == id)
+        }
+
+        fn broken_page<T>(
+            &self,
+            query: &ParcelQuery,
+            mut page: Page<T>,
+            all: Vec<T>,
+            id: impl Fn(&T) -> ParcelId,
+        ) -> Page<T> {
+            match self.defect {
+                Defect::ReversesPages => page.items.reverse(),
+                Defect::AlwaysAnswersAToken => {
+                    let last = page.items.last().map_or(ParcelId::new(at(0), [0; 10]), id);
+                    page.next = Some(query.token_after(last));
+                }
+                Defect::PagesByOffset => {
+                    let start = query.after().map_or(0, |_| self.answered.load(Ordering::SeqCst));
+                    let items = all.into_iter().skip(start).collect();
+                    page = Page::cut(items, query.size(), |last| query.token_after(id(last)));
+                    self.answered.store(start + page.items.len(), Ordering::SeqCst);
+                }
+                _ => {}
+            }
+            page
+        }
+    }
+
+    #[async_trait]
+    impl ParkingLot for BrokenLot {
+        async fn park(&self, parcels: &[Parcel]) -> Result<(), LotError> {
+            let mut parcels: Vec<Parcel> = parcels.iter().map(|parcel| self.changed(parcel)).collect();
+            let status = self.inner.status().await?;
+            let count = u64::try_from(parcels.len()).unwrap();
+            match self.defect {
+                Defect::LosesTheLastParcel => drop(parcels.pop()),
+                Defect::ForgetsTheDead => {
+                    for parcel in &parcels {
+                        self.inner.discard(parcel.id).await?;
+                    }
+                }
+                Defect::RemembersForEver => {
+                    parcels.retain(|parcel| self.seen.lock().unwrap().parked.insert(parcel.id));
+                }
+                Defect::TakesWhatFits => {
+                    for parcel in parcels {
+                        self.inner.park(&[parcel]).await?;
+                    }
+                    return Ok(());
+                }
+                Defect::GivesTheDeadNoRoom if status.parked + count > LIMITS.parcels => {
+                    return Err(LotError::Full);
+                }
+                Defect::GivesTheKnownRoomAgain if status.parked + status.dead + count > LIMITS.parcels => {
+                    return Err(LotError::Full);
+                }
+                _ => {}
+            }
+            self.inner.park(&parcels).await
+        }
+
+        async fn lease(&self, request: LeaseRequest) -> Result<Vec<LeasedParcel>, LotError> {
+            let parked = self.inner.parked(&all_parcels()).await?.items;
+            let asked = match self.defect {
+                Defect::LeasesAll => LeaseRequest::new(MAX_PARCELS, request.ttl()),
+                Defect::LeasesForEver => LeaseRequest::new(request.max(), Duration::MAX),
+                _ => request,
+            };
+            if self.defect == Defect::ChecksThenActs {
+                self.racers.wait().await;
+                let due = parked.into_iter().take(request.max());
+                return Ok(due.map(|parked| LeasedParcel::new(LeaseId(0), parked)).collect());
+            }
+            let mut leased = self.inner.lease(asked).await?;
+            match self.defect {
+                Defect::OrdersById => leased.sort_by_key(|leased| leased.parked().parcel.id),
+                Defect::OrdersByName => leased.sort_by_key(|leased| leased.parked().parcel.client.clone()),
+                Defect::HoldsTheDeadsLaneUp => {
+                    let burials = self.seen.lock().unwrap().burials.clone();
+                    leased.retain(|leased| !burials.contains(&leased.parked().parcel.client));
+                }
+                _ => {}
+            }
+            Ok(leased.into_iter().map(|leased| self.restored(leased)).collect())
+        }
+
+        async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, LotError> {
+            let mut answers = Vec::new();
+            for settlement in settlements {
+                answers.push(self.settle_one(*settlement).await);
+            }
+            match self.defect {
+                Defect::ReversesAnswers => answers.reverse(),
+                Defect::AlwaysSaysSettled => answers.fill(Settled::Yes),
+                _ => {}
+            }
+            Ok(answers)
+        }
+
+        async fn status(&self) -> Result<LotStatus, LotError> {
+            let parked = self.inner.parked(&all_parcels()).await?.items;
+            let of_parked: usize = parked.iter().map(|parked| parked.parcel.content.as_bytes().len()).sum();
+            let status = self.inner.status().await?;
+            Ok(match self.defect {
+                Defect::CountsNoBytesOfTheDead => {
+                    LotStatus { bytes: u64::try_from(of_parked).unwrap(), ..status }
+                }
+                _ => status,
+            })
+        }
+
+        async fn parked(&self, query: &ParcelQuery) -> Result<Page<ParkedParcel>, LotError> {
+            let (page, all) =
+                (self.inner.parked(query).await?, self.inner.parked(&all_parcels()).await?.items);
+            Ok(self.broken_page(query, page, all, |parked| parked.parcel.id))
+        }
+
+        async fn dead_letters(&self, query: &ParcelQuery) -> Result<Page<DeadLetter>, LotError> {
+            let (page, all) =
+                (self.inner.dead_letters(query).await?, self.inner.dead_letters(&all_parcels()).await?.items);
+            Ok(self.broken_page(query, page, all, |dead| dead.parked.parcel.id))
+        }
+
+        async fn dead_letter(&self, id: ParcelId) -> Result<Option<DeadLetter>, LotError> {
+            let dead = self.inner.dead_letter(id).await?;
+            Ok(match self.defect {
+                Defect::ForgetsTheCause => {
+                    dead.map(|dead| DeadLetter { cause: DeathCause::AttemptsSpent, ..dead })
+                }
+                _ => dead,
+            })
+        }
+
+        async fn redrive(&self, id: ParcelId) -> Result<bool, LotError> {
+            match self.defect {
+                Defect::OnlySaysItRedrove => Ok(self.inner.dead_letter(id).await?.is_some()),
+                Defect::AlwaysSaysThereWasOne => self.inner.redrive(id).await.map(|_| true),
+                _ => self.inner.redrive(id).await,
+            }
+        }
+
+        async fn discard(&self, id: ParcelId) -> Result<bool, LotError> {
+            match self.defect {
+                Defect::OnlySaysItDiscarded => Ok(self.inner.dead_letter(id).await?.is_some()),
+                Defect::AlwaysSaysThereWasOne => self.inner.discard(id).await.map(|_| true),
+                _ => self.inner.discard(id).await,
+            }
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "the adapter answers")]
 fn the_event_store_model_rejects_a_wrong_order() {
@@ -1400,5 +1770,21 @@ fn the_adjacency_model_rejects_the_last_write_winning() {
 fn the_registry_model_rejects_a_forgotten_rollback() {
     mini_platform_core::testkit::model::fraud_registry_agrees_with_memory(
         broken::fraud_registry::fr6_an_older_or_equal_list_is_stale,
+    );
+}
+
+#[test]
+#[should_panic(expected = "the adapter answers")]
+fn the_parking_lot_model_rejects_the_longest_pause_lost() {
+    mini_platform_core::testkit::model::parking_lot_agrees_with_memory(
+        broken::parking_lot::pl7_the_longest_pause_counts,
+    );
+}
+
+#[test]
+#[should_panic(expected = "the adapter answers")]
+fn the_parking_lot_model_rejects_a_lane_for_each_parcel() {
+    mini_platform_core::testkit::model::parking_lot_agrees_with_memory(
+        broken::parking_lot::pl3_a_leased_lane_is_not_due,
     );
 }

@@ -5,8 +5,8 @@ mod adapter {
     use std::sync::Arc;
 
     use anyhow::Context;
-    use mini_platform_core::domain::MatchMode;
-    use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry};
+    use mini_platform_core::domain::{LotLimits, MatchMode};
+    use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, ParkingLot};
     use mini_platform_embedded::Embedded;
 
     use crate::config::EmbeddedConfig;
@@ -34,6 +34,13 @@ mod adapter {
             Ok(Arc::new(self.0.registry(mode)?))
         }
 
+        pub(in crate::backend) fn parking_lot(
+            &self,
+            limits: LotLimits,
+        ) -> anyhow::Result<Arc<dyn ParkingLot>> {
+            Ok(Arc::new(self.0.parking_lot(limits)?))
+        }
+
         pub(in crate::backend) async fn close(self) {
             self.0.close().await;
         }
@@ -44,8 +51,8 @@ mod adapter {
 mod adapter {
     use std::sync::Arc;
 
-    use mini_platform_core::domain::MatchMode;
-    use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry};
+    use mini_platform_core::domain::{LotLimits, MatchMode};
+    use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, ParkingLot};
 
     use super::super::NotBuiltIn;
     use crate::config::EmbeddedConfig;
@@ -66,6 +73,10 @@ mod adapter {
         }
 
         pub(in crate::backend) fn registry(&self, _: MatchMode) -> anyhow::Result<Arc<dyn FraudRegistry>> {
+            match *self {}
+        }
+
+        pub(in crate::backend) fn parking_lot(&self, _: LotLimits) -> anyhow::Result<Arc<dyn ParkingLot>> {
             match *self {}
         }
 

@@ -4,6 +4,8 @@
 //! arm where its port is made; then its names in the configuration, and a feature of this package.
 
 mod embedded;
+mod kafka;
+mod log;
 mod mongodb;
 mod redis;
 mod s3;
@@ -15,18 +17,31 @@ use std::time::Duration;
 use anyhow::Context;
 use mini_platform_core::Worker;
 use mini_platform_core::decorate::{InProcessList, RetryPolicy, Retrying};
-use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
-use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, FraudSource, SystemClock};
+use mini_platform_core::domain::LotLimits;
+use mini_platform_core::memory::{
+    MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryParkingLot,
+};
+use mini_platform_core::port::{
+    AdjacencyStore, EventStore, FraudRegistry, FraudSource, ParkingLot, SystemClock,
+};
 use mini_platform_file::FileSource;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundled::BundledSource;
-use crate::config::{AdjacencyBackend, Config, FeedSource, RegistryBackend, StoreBackend};
+use crate::config::{AdjacencyBackend, Config, FeedSource, ParkingBackend, RegistryBackend, StoreBackend};
 use crate::random::random_seed;
 
+pub use log::{Log, LogPlace, log_dir, log_reader};
+
 /// A backend that this build has no adapter for; the configuration is checked for that before.
-#[cfg(not(all(feature = "embedded", feature = "mongodb", feature = "redis", feature = "s3")))]
+#[cfg(not(all(
+    feature = "embedded",
+    feature = "kafka",
+    feature = "mongodb",
+    feature = "redis",
+    feature = "s3"
+)))]
 #[derive(Debug, thiserror::Error)]
 #[error("this build has no adapter for {0}")]
 struct NotBuiltIn(&'static str);
@@ -40,6 +55,8 @@ pub enum Port {
     Adjacency,
     /// The fraud registry.
     Registry,
+    /// The parking lot.
+    Parking,
 }
 
 /// The backends behind some ports, connected.
@@ -65,18 +82,20 @@ impl Connections {
     /// # Errors
     /// The first backend that cannot be used, with what to do about it.
     pub async fn open(config: &Config, ports: &[Port]) -> anyhow::Result<Self> {
-        let Config { store, adjacency, registry, .. } = config;
+        let Config { store, adjacency, registry, parking, .. } = config;
         let wants = |port: Port, chosen: bool| ports.contains(&port) && chosen;
         let needs_embedded = wants(Port::Events, store.backend == StoreBackend::Embedded)
             || wants(Port::Adjacency, adjacency.backend == AdjacencyBackend::Embedded)
-            || wants(Port::Registry, registry.backend == RegistryBackend::Embedded);
+            || wants(Port::Registry, registry.backend == RegistryBackend::Embedded)
+            || wants(Port::Parking, parking.backend == ParkingBackend::Embedded);
         let needs_mongodb = wants(Port::Events, store.backend == StoreBackend::Mongodb);
         let needs_redis = wants(Port::Adjacency, adjacency.backend == AdjacencyBackend::Redis)
-            || wants(Port::Registry, registry.backend == RegistryBackend::Redis);
+            || wants(Port::Registry, registry.backend == RegistryBackend::Redis)
+            || wants(Port::Parking, parking.backend == ParkingBackend::Redis);
         let (embedded, mongodb, redis) = tokio::try_join!(
             when(needs_embedded, embedded::open(&config.embedded)),
             when(needs_mongodb, mongodb::open(&config.mongodb)),
-            when(needs_redis, redis::open(&config.redis)),
+            when(needs_redis, redis::open(&config.redis, &config.parking)),
         )?;
         Ok(Self { embedded, mongodb, redis })
     }
@@ -116,6 +135,24 @@ impl Connections {
             RegistryBackend::Embedded => opened(self.embedded.as_ref())?.registry(mode)?,
             RegistryBackend::Redis => retrying(opened(self.redis.as_ref())?.registry(mode)),
         })
+    }
+
+    /// Returns the parking lot, if there is to be one. Its port must have been opened.
+    ///
+    /// # Errors
+    /// It was not, or the backend may not be used for this.
+    pub async fn parking_lot(&self, config: &Config) -> anyhow::Result<Option<Arc<dyn ParkingLot>>> {
+        let settings = &config.parking;
+        let limits = LotLimits { parcels: settings.max_parcels, bytes: settings.max_bytes };
+        Ok(Some(match settings.backend {
+            ParkingBackend::None => return Ok(None),
+            ParkingBackend::Memory => Arc::new(MemoryParkingLot::new(limits, Arc::new(SystemClock))),
+            ParkingBackend::Embedded => opened(self.embedded.as_ref())?.parking_lot(limits)?,
+            ParkingBackend::Redis => {
+                let redis = opened(self.redis.as_ref())?;
+                retrying(redis.parking_lot(limits).await?)
+            }
+        }))
     }
 
     /// Writes out what is in memory and gives the embedded store's folder free. The ports must be dropped before.
@@ -165,12 +202,13 @@ impl fmt::Debug for Ports {
 }
 
 impl Backends {
-    /// Opens what the configuration asks for.
+    /// Opens what the configuration asks for: the stores of a worker, and more ports on the same connections.
     ///
     /// # Errors
     /// A backend cannot be used.
-    pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let connections = Connections::open(config, &[Port::Events, Port::Adjacency, Port::Registry]).await?;
+    pub async fn open(config: &Config, more: &[Port]) -> anyhow::Result<Self> {
+        let ports = [&[Port::Events, Port::Adjacency, Port::Registry], more].concat();
+        let connections = Connections::open(config, &ports).await?;
         let registry = connections.registry(config)?;
         let (registry, list_copy) = match (config.registry.backend, config.registry.max_staleness) {
             (RegistryBackend::Redis, bound) if !bound.is_zero() => ListCopy::start(registry, config, bound),
@@ -178,6 +216,12 @@ impl Backends {
         };
         let (events, adjacency) = (connections.events(config)?, connections.adjacency(config)?);
         Ok(Self { ports: Ports { events, adjacency, registry }, list_copy, connections })
+    }
+
+    /// Returns the connections, for ports beyond those of a worker.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Returns what a worker works on.

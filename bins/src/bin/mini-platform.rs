@@ -49,10 +49,12 @@ enum Command {
 }
 
 /// The demo runs in memory with the bundled list, whatever is configured for a real platform.
-const DEMO: [(&str, &str); 4] = [
+const DEMO: [(&str, &str); 6] = [
     ("store.backend", "memory"),
     ("adjacency.backend", "memory"),
     ("registry.backend", "memory"),
+    ("parking.backend", "memory"),
+    ("log.backend", "none"),
     ("feeder.source", "bundled"),
 ];
 
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     match command.unwrap_or(Command::Up) {
-        Command::Client(command) => cli::exit_code(block_on(cli::run(command))),
+        Command::Client(command) => cli::exit_code(block_on(cli::run(command, config))),
         Command::Operator(command) => operator::exit_code(command, config),
         Command::Up => program::exit_code(configured(config, |config| block_on(up(&config)))),
         Command::Demo { args, once } => {

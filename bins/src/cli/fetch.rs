@@ -1,11 +1,11 @@
 //! `fetch`: shows what the platform knows.
 
-use anyhow::{Context, bail};
-use serde_json::Value;
+use anyhow::bail;
 
-use super::output::{ItemsWriter, Layout, write_value};
+use super::output::{Layout, write_value};
+use super::pages::{PageArgs, with_parameters};
 use super::{Finish, PlatformArgs};
-use crate::client::{PlatformClient, path_segment};
+use crate::client::path_segment;
 
 /// Arguments of `fetch`.
 #[derive(Debug, Clone, clap::Args)]
@@ -57,15 +57,8 @@ struct ClientArgs {
     /// Events before this time, RFC 3339
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// Items per page
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: Option<u16>,
-    /// Where a page continues: the `next_page_token` of the one before
-    #[arg(long, value_name = "TOKEN", conflicts_with = "all")]
-    page_token: Option<String>,
-    /// Follow the pages to the end
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    pages: PageArgs,
 }
 
 /// A part of what is known of a client.
@@ -101,13 +94,8 @@ fn wire_name<T: clap::ValueEnum>(value: &T) -> Option<String> {
 
 pub(super) async fn run(args: FetchArgs) -> anyhow::Result<Finish> {
     let client = args.platform.client();
-    let layout = Layout::of_stdout();
     let path = match &args.what {
-        Wanted::Client(wanted) if wanted.all => {
-            fetch_all(&client, wanted, layout).await?;
-            return Ok(Finish::Complete);
-        }
-        Wanted::Client(wanted) => wanted.path(wanted.page_token.as_deref())?,
+        Wanted::Client(wanted) => return wanted.pages.show(&client, &wanted.path()?).await,
         Wanted::Event { id } => format!("/v1/events/{}", path_segment(id)),
         Wanted::Workers => "/v1/workers".to_owned(),
         Wanted::FraudList { check: None } => "/v1/fraud-list".to_owned(),
@@ -115,51 +103,27 @@ pub(super) async fn run(args: FetchArgs) -> anyhow::Result<Finish> {
             format!("/v1/fraud-list/check?name={}", path_segment(name))
         }
     };
-    write_value(std::io::stdout().lock(), layout, &client.get(&path).await?)?;
+    write_value(std::io::stdout().lock(), Layout::of_stdout(), &client.get(&path).await?)?;
     Ok(Finish::Complete)
 }
 
-/// Writes the items of all pages as one document; holds one page at a time.
-async fn fetch_all(client: &PlatformClient, wanted: &ClientArgs, layout: Layout) -> anyhow::Result<()> {
-    if wanted.section.is_none() {
-        bail!("--all needs one of transactions, operations, interactions, branches");
-    }
-    let mut page = client.get(&wanted.path(None)?).await?;
-    let mut writer = ItemsWriter::start(std::io::BufWriter::new(std::io::stdout()), layout)?;
-    loop {
-        let items = page.get("items").and_then(Value::as_array).context("the answer is no page")?;
-        for item in items {
-            writer.write(item)?;
-        }
-        let Some(token) = page.get("next_page_token").and_then(Value::as_str) else { break };
-        page = client.get(&wanted.path(Some(token))?).await?;
-    }
-    writer.finish()
-}
-
 impl ClientArgs {
-    /// Makes the route of one page.
-    fn path(&self, page_token: Option<&str>) -> anyhow::Result<String> {
+    /// Makes the route, without what chooses the page.
+    fn path(&self) -> anyhow::Result<String> {
         self.check()?;
         let mut path = format!("/v1/clients/{}", path_segment(&self.name));
         if let Some(section) = self.section.as_ref().and_then(wire_name) {
             path.extend(["/", &section]);
         }
+        let direction = self.direction.as_ref().and_then(wire_name);
+        let operation = self.operation.as_ref().and_then(wire_name);
         let parameters = [
-            ("direction", self.direction.as_ref().and_then(wire_name)),
-            ("operation", self.operation.as_ref().and_then(wire_name)),
-            ("from", self.from.clone()),
-            ("to", self.to.clone()),
-            ("limit", self.limit.map(|limit| limit.to_string())),
-            ("page_token", page_token.map(ToOwned::to_owned)),
+            ("direction", direction.as_deref()),
+            ("operation", operation.as_deref()),
+            ("from", self.from.as_deref()),
+            ("to", self.to.as_deref()),
         ];
-        let mut mark = "?";
-        for (name, value) in parameters {
-            let Some(value) = value else { continue };
-            path.extend([mark, name, "=", &path_segment(&value)]);
-            mark = "&";
-        }
-        Ok(path)
+        Ok(with_parameters(&path, &parameters))
     }
 
     /// Checks that every filter means something for the section.
@@ -174,8 +138,9 @@ impl ClientArgs {
         if (self.from.is_some() || self.to.is_some()) && !is_events {
             bail!("--from and --to go with `transactions` and `operations` only");
         }
-        if self.page_token.is_some() && self.section.is_none() {
-            bail!("--page-token needs one of transactions, operations, interactions, branches");
+        let chooses_page = self.pages.page_token.is_some() || self.pages.all;
+        if chooses_page && self.section.is_none() {
+            bail!("--page-token and --all need one of transactions, operations, interactions, branches");
         }
         Ok(())
     }
@@ -196,7 +161,9 @@ mod tests {
     fn path(args: &[&str]) -> anyhow::Result<String> {
         let program = Program::try_parse_from(["fetch", "client"].iter().chain(args))?;
         match program.fetch.what {
-            Wanted::Client(wanted) => wanted.path(wanted.page_token.as_deref()),
+            Wanted::Client(wanted) => {
+                Ok(wanted.pages.path(&wanted.path()?, wanted.pages.page_token.as_deref()))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -225,6 +192,8 @@ mod tests {
             &["A1", "interactions", "--from", "2026-01-01T00:00:00Z"],
             &["A1", "transactions", "--limit", "1001"],
             &["A1", "--page-token", "x"],
+            &["A1", "--all"],
+            &["A1", "branches", "--all", "--page-token", "x"],
         ] {
             assert!(path(args).is_err(), "{args:?} must be refused");
         }

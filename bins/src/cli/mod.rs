@@ -8,6 +8,7 @@
 
 mod acknowledged;
 mod berka;
+mod dead_letters;
 mod delimited;
 mod delivery;
 mod demo;
@@ -15,8 +16,11 @@ mod event_line;
 mod fetch;
 mod import;
 mod lines;
+mod load;
 mod ndjson;
 mod output;
+mod pages;
+mod parked;
 mod progress;
 mod rows;
 mod send;
@@ -24,14 +28,18 @@ mod tally;
 
 use std::process::ExitCode;
 
+pub use dead_letters::DeadLettersArgs;
 pub use demo::{DemoArgs, DemoSummary, demo};
 pub use fetch::FetchArgs;
 pub use import::{ImportArgs, ImportFormat};
+pub use load::LoadArgs;
+pub use parked::ParkedArgs;
 pub use send::SendArgs;
 
 pub(crate) use output::is_closed;
 
 use crate::client::{BaseUrl, PlatformClient};
+use crate::program::ConfigArgs;
 
 /// Where the platform listens when nobody says otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -41,10 +49,16 @@ pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 pub enum ClientCommand {
     /// Brings files of events into a running platform
     Import(ImportArgs),
+    /// Sends made-up events at a steady pace, and checks what became of them
+    Load(Box<LoadArgs>),
     /// Submits one event and shows its result
     Send(SendArgs),
     /// Shows what the platform knows
     Fetch(FetchArgs),
+    /// Shows the events that wait to be tried again
+    Parked(ParkedArgs),
+    /// Shows the events that are tried no more; redrives or discards them
+    DeadLetters(DeadLettersArgs),
 }
 
 /// Where the running platform is.
@@ -88,11 +102,14 @@ impl Finish {
 ///
 /// # Errors
 /// It could not do its work; nothing was written to standard output, or not all of it.
-pub async fn run(command: ClientCommand) -> anyhow::Result<Finish> {
+pub async fn run(command: ClientCommand, config: ConfigArgs) -> anyhow::Result<Finish> {
     match command {
         ClientCommand::Import(args) => import::run(args).await,
+        ClientCommand::Load(args) => load::run(*args, config).await,
         ClientCommand::Send(args) => send::run(args).await,
         ClientCommand::Fetch(args) => fetch::run(args).await,
+        ClientCommand::Parked(args) => parked::run(args).await,
+        ClientCommand::DeadLetters(args) => dead_letters::run(args).await,
     }
 }
 

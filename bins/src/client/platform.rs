@@ -31,6 +31,10 @@ const MAX_PROBLEM_BYTES: usize = 64 * 1024;
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const NDJSON: &str = "application/x-ndjson";
+const JSON: &str = "application/json";
+
+/// The code of a problem that says that there is no such thing.
+const NOT_FOUND: &str = "not_found";
 
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -75,6 +79,36 @@ impl PlatformClient {
         serde_json::from_slice(&body).map_err(|error| ClientError::Protocol(format!("no JSON: {error}")))
     }
 
+    /// Parks a dead letter again. Answers whether there was one of this id.
+    ///
+    /// # Errors
+    /// Nobody answers, or the platform refuses.
+    pub async fn redrive(&self, id: &str) -> Result<bool, ClientError> {
+        self.decide(Method::POST, &format!("/v1/dead-letters/{}/redrive", path_segment(id))).await
+    }
+
+    /// Forgets a dead letter. Answers whether there was one of this id.
+    ///
+    /// # Errors
+    /// Nobody answers, or the platform refuses.
+    pub async fn discard(&self, id: &str) -> Result<bool, ClientError> {
+        self.decide(Method::DELETE, &format!("/v1/dead-letters/{}", path_segment(id))).await
+    }
+
+    async fn decide(&self, method: Method, path: &str) -> Result<bool, ClientError> {
+        let request = self.request(method, path)?.body(RequestBody::new(Empty::new()));
+        let activity = Activity::default();
+        let answer = match self.call(request, &activity).await {
+            Err(ClientError::Problem(problem)) if problem.code.as_deref() == Some(NOT_FOUND) => {
+                return Ok(false);
+            }
+            answer => answer?,
+        };
+        // Read to its end, so that the connection serves the next call.
+        activity.watch(read_all(answer, MAX_ANSWER_BYTES)).await??;
+        Ok(true)
+    }
+
     /// Submits events, one JSON object per line, as the stream yields them.
     ///
     /// The stream's items are cut anywhere; together they must be whole lines. It is pulled only as fast as
@@ -111,6 +145,21 @@ impl PlatformClient {
         Err(ClientError::Protocol("no result at all".to_owned()))
     }
 
+    /// Submits one event, a JSON object, to the route of its kind; returns whatever is answered.
+    ///
+    /// # Errors
+    /// Nobody answers, or not to the end.
+    pub async fn post_one(&self, route: &str, event: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = self
+            .request(Method::POST, route)?
+            .header(header::CONTENT_TYPE, JSON)
+            .body(RequestBody::new(Full::new(event)));
+        let activity = Activity::default();
+        let answer = self.exchange(request, &activity).await?;
+        let status = answer.status();
+        Ok((status, activity.watch(read_all(answer, MAX_PROBLEM_BYTES)).await??))
+    }
+
     async fn submit(&self, body: RequestBody, activity: Activity) -> Result<EventResults, ClientError> {
         let request = self
             .request(Method::POST, "/v1/events?on_error=continue")?
@@ -130,15 +179,23 @@ impl PlatformClient {
         request: Result<Request<RequestBody>, http::Error>,
         activity: &Activity,
     ) -> Result<Response<Incoming>, ClientError> {
+        let answer = self.exchange(request, activity).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer, activity).await) }
+    }
+
+    async fn exchange(
+        &self,
+        request: Result<Request<RequestBody>, http::Error>,
+        activity: &Activity,
+    ) -> Result<Response<Incoming>, ClientError> {
         let request = request.map_err(|source| ClientError::Request { source })?;
-        let answer = activity.watch(self.http.request(request)).await?.map_err(|source| {
+        activity.watch(self.http.request(request)).await?.map_err(|source| {
             if source.is_connect() {
                 ClientError::Connect { base: self.base.to_string(), source }
             } else {
                 ClientError::Unanswered { source }
             }
-        })?;
-        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer, activity).await) }
+        })
     }
 }
 

@@ -270,7 +270,7 @@ config_table! {
 
         /// Sets the partitions of the topic when it is made, because it is missing.
         /// Room for a dozen readers side by side; more can be added, but then clients change places.
-        "kafka.partitions" = "12" => partitions: i32 as Integer(1..=10_000);
+        "kafka.partitions" = "12" => partitions: u16 as Integer(1..=10_000);
 
         /// Limits the time of one request to a broker.
         /// Long enough for a new leader to be found.

@@ -81,7 +81,7 @@ fn rendered(client: &ClientId, answer: FetchAnswer) -> Answer {
     let ok = StatusCode::OK;
     match answer {
         FetchAnswer::Overview(overview) => Ok(render::read(ok, &OverviewJson::new(client, &overview))),
-        FetchAnswer::Events(page) => Ok(render::read(ok, &PageJson::new(&page, EventJson::new))),
+        FetchAnswer::Events(page) => Ok(render::read(ok, &PageJson::new(&page, EventJson::stored))),
         FetchAnswer::Interactions(page) => Ok(render::read(ok, &PageJson::new(&page, InteractionJson::new))),
         FetchAnswer::Branches(page) => Ok(render::read(ok, &PageJson::new(&page, BranchJson::new))),
         _ => Err(not_what_was_asked()),
@@ -96,7 +96,7 @@ pub(super) async fn event(state: &State, id: &str, query: &str) -> Answer {
     // What cannot be an id is the id of no event.
     let id = EventId::new(text).map_err(|_| no_such_event())?;
     match fetch(state, &FetchQuery::Event(id)).await? {
-        FetchAnswer::Event(Some(stored)) => Ok(render::read(StatusCode::OK, &EventJson::new(&stored))),
+        FetchAnswer::Event(Some(stored)) => Ok(render::read(StatusCode::OK, &EventJson::stored(&stored))),
         FetchAnswer::Event(None) => Err(no_such_event()),
         _ => Err(not_what_was_asked()),
     }

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use mini_platform_core::error::{DispatchError, FetchError, IngestError, LotError, RegistryError, Retry};
+use mini_platform_core::error::{
+    DispatchError, FaultKind, FetchError, IngestError, LotError, RegistryError, Retry,
+};
 use serde::Serialize;
 use warp::Reply;
 use warp::reply::Response;
@@ -33,6 +35,7 @@ pub(crate) enum Code {
     NotFound,
     MethodNotAllowed,
     NoFraudList,
+    NoParkingLot,
     Overloaded,
     NoWorkers,
     Unavailable,
@@ -59,6 +62,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoFraudList => "no_fraud_list",
+            Self::NoParkingLot => "no_parking_lot",
             Self::Overloaded => "overloaded",
             Self::NoWorkers => "no_workers",
             Self::Unavailable => "unavailable",
@@ -85,7 +89,7 @@ impl Code {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoParkingLot => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Fraudulent => StatusCode::FORBIDDEN,
             Self::Conflict => StatusCode::CONFLICT,
@@ -163,6 +167,15 @@ impl Problem {
         Self { status, retry_seconds: None, ..self }
     }
 
+    /// Waits for as long as whoever failed asks for, if there is something to wait for.
+    #[must_use]
+    fn after(mut self, retry: Retry) -> Self {
+        if let (Some(seconds), Retry::After(pause)) = (&mut self.retry_seconds, retry) {
+            *seconds = pause.as_secs().saturating_add(u64::from(pause.subsec_nanos() > 0)).max(1);
+        }
+        self
+    }
+
     pub(crate) fn code(&self) -> Code {
         self.rejection.code
     }
@@ -206,11 +219,14 @@ impl From<Rejection> for Problem {
 impl From<&DispatchError> for Problem {
     fn from(error: &DispatchError) -> Self {
         let (code, detail) = dispatch_failure(error);
-        let mut problem = Self::new(code, detail);
-        if let (Some(seconds), Retry::After(pause)) = (&mut problem.retry_seconds, error.retry()) {
-            *seconds = pause.as_secs().saturating_add(u64::from(pause.subsec_nanos() > 0)).max(1);
-        }
-        problem
+        Self::new(code, detail).after(error.retry())
+    }
+}
+
+impl From<&LotError> for Problem {
+    fn from(error: &LotError) -> Self {
+        let (code, detail) = lot_failure(error);
+        Self::new(code, detail).after(error.retry())
     }
 }
 
@@ -264,12 +280,22 @@ fn dispatch_failure(error: &DispatchError) -> (Code, &'static str) {
     }
 }
 
+/// The table from what a parking lot can answer to what a client who asks for parcels is told.
+fn lot_failure(error: &LotError) -> (Code, &'static str) {
+    match error {
+        LotError::Fault(fault) if fault.kind() == FaultKind::Timeout => {
+            (Code::Timeout, "The parking lot did not answer in time; ask again in a moment.")
+        }
+        _ => (Code::Unavailable, "The parking lot cannot be asked now; ask again in a moment."),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use mini_platform_core::error::{Fault, FaultKind, LogError, StoreError};
+    use mini_platform_core::error::{Fault, LogError, StoreError};
 
     use super::*;
 
@@ -307,6 +333,18 @@ mod tests {
             let name = format!("{error:?}");
             assert_eq!(answer(error), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn whatever_the_parking_lot_lacks_is_worth_another_try() {
+        let answer = |error: LotError| {
+            let problem = Problem::from(&error);
+            (problem.status.as_u16(), problem.code().as_str(), problem.retry_seconds)
+        };
+        assert_eq!(answer(fault(FaultKind::Timeout).into()), (503, "timeout", Some(1)));
+        assert_eq!(answer(fault(FaultKind::Internal).into()), (503, "unavailable", Some(1)));
+        let throttled = fault(FaultKind::Throttled).with_retry_after(Duration::from_secs(7));
+        assert_eq!(answer(throttled.into()), (503, "unavailable", Some(7)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use mini_platform_core::domain::{
-    BranchLink, ClientId, EventDetails, EventId, EventScreening, IngestOutcome, Interaction, ListInfo,
+    BranchLink, ClientId, Event, EventDetails, EventId, EventScreening, IngestOutcome, Interaction, ListInfo,
     ListVersion, Outcome, Page, Screening, StoredEvent, Timestamp, Verdict,
 };
 use mini_platform_core::port::ClientOverview;
@@ -45,8 +45,26 @@ pub(super) fn read(status: StatusCode, value: &impl Serialize) -> Response {
     response
 }
 
-fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+/// Makes the answer of what is done and has nothing to tell.
+pub(super) fn nothing() -> Response {
+    let mut response = http::Response::new("").into_response();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+pub(super) fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+pub(super) fn optional_text<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[derive(Serialize)]
@@ -165,8 +183,9 @@ pub(super) struct EventJson<'a> {
     currency: &'static str,
     #[serde(serialize_with = "text")]
     occurred_at: Timestamp,
-    #[serde(serialize_with = "text")]
-    recorded_at: Timestamp,
+    /// None of an event that is not stored.
+    #[serde(serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
+    recorded_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -177,8 +196,11 @@ enum DetailsJson<'a> {
 }
 
 impl<'a> EventJson<'a> {
-    pub(super) fn new(stored: &'a StoredEvent) -> Self {
-        let event = &stored.event;
+    pub(super) fn stored(stored: &'a StoredEvent) -> Self {
+        Self { recorded_at: Some(stored.recorded_at), ..Self::new(&stored.event) }
+    }
+
+    pub(super) fn new(event: &'a Event) -> Self {
         let (kind, details) = match event.details() {
             EventDetails::Transaction { sender, receiver } => (
                 Kind::Transaction.as_str(),
@@ -200,7 +222,7 @@ impl<'a> EventJson<'a> {
             amount: event.amount().minor_units(),
             currency: event.currency().code(),
             occurred_at: event.occurred_at().timestamp(),
-            recorded_at: stored.recorded_at,
+            recorded_at: None,
         }
     }
 }
@@ -267,8 +289,8 @@ impl<'a> OverviewJson<'a> {
     pub(super) fn new(client: &'a ClientId, overview: &'a ClientOverview) -> Self {
         Self {
             client: client.as_str(),
-            transactions: PageJson::new(&overview.transactions, EventJson::new),
-            operations: PageJson::new(&overview.operations, EventJson::new),
+            transactions: PageJson::new(&overview.transactions, EventJson::stored),
+            operations: PageJson::new(&overview.operations, EventJson::stored),
             interactions: PageJson::new(&overview.interactions, InteractionJson::new),
             branches: PageJson::new(&overview.branches, BranchJson::new),
         }

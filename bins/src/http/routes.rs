@@ -13,7 +13,7 @@ use super::fetch::{self, ClientRead};
 use super::problem::Problem;
 use super::request::{ApiRequest, request};
 use super::state::State;
-use super::{array, body, health, ingest, lines, render, workers};
+use super::{array, body, dead_letters, health, ingest, lines, parked, render, workers};
 
 /// What a handler makes of a request.
 pub(super) type Answer = Result<Response, Problem>;
@@ -28,6 +28,10 @@ enum Endpoint {
     FraudList,
     FraudCheck,
     Workers,
+    Parked,
+    DeadLetters,
+    DeadLetter(String),
+    Redrive(String),
     Live,
     Ready,
     Metrics,
@@ -37,7 +41,8 @@ impl Endpoint {
     /// Returns the methods that the path answers, as in `Allow`.
     fn allow(&self) -> &'static str {
         match self {
-            Self::Ingest(_) | Self::IngestMany => "POST",
+            Self::Ingest(_) | Self::IngestMany | Self::Redrive(_) => "POST",
+            Self::DeadLetter(_) => "GET, HEAD, DELETE",
             _ => "GET, HEAD",
         }
     }
@@ -51,6 +56,8 @@ impl Endpoint {
 pub(super) fn routes(state: Arc<State>) -> BoxedFilter<(Response,)> {
     ingest_paths()
         .or(read_paths())
+        .unify()
+        .or(lot_paths())
         .unify()
         .and(request())
         .then(move |endpoint, request| answer(Arc::clone(&state), endpoint, request))
@@ -77,6 +84,14 @@ fn read_paths() -> BoxedFilter<(Endpoint,)> {
     let service = list.or(check).unify().or(workers).unify();
     let probes = live.or(ready).unify().or(metrics).unify();
     client_paths().or(event).unify().or(service).unify().or(probes).unify().boxed()
+}
+
+fn lot_paths() -> BoxedFilter<(Endpoint,)> {
+    let parked = warp::path!("v1" / "parked").map(|| Endpoint::Parked);
+    let letters = warp::path!("v1" / "dead-letters").map(|| Endpoint::DeadLetters);
+    let letter = warp::path!("v1" / "dead-letters" / String).map(Endpoint::DeadLetter);
+    let redrive = warp::path!("v1" / "dead-letters" / String / "redrive").map(Endpoint::Redrive);
+    parked.or(letters).unify().or(letter).unify().or(redrive).unify().boxed()
 }
 
 fn client_paths() -> BoxedFilter<(Endpoint,)> {
@@ -145,6 +160,13 @@ async fn handle(state: Arc<State>, endpoint: Endpoint, request: ApiRequest) -> A
         Endpoint::FraudList => fetch::fraud_list(&state, &request.query).await,
         Endpoint::FraudCheck => fetch::fraud_check(&state, &request.query).await,
         Endpoint::Workers => workers::list(&state, &request.query),
+        Endpoint::Parked => parked::list(&state, &request.query).await,
+        Endpoint::DeadLetters => dead_letters::list(&state, &request.query).await,
+        Endpoint::DeadLetter(id) if request.method == Method::DELETE => {
+            dead_letters::discard(&state, &id, &request.query).await
+        }
+        Endpoint::DeadLetter(id) => dead_letters::show(&state, &id, &request.query).await,
+        Endpoint::Redrive(id) => dead_letters::redrive(&state, &id, &request.query).await,
         Endpoint::Live => Ok(health::live()),
         Endpoint::Ready => Ok(health::ready(&state).await),
         Endpoint::Metrics => Ok(render::metrics(&state.metrics)),

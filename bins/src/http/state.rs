@@ -1,10 +1,11 @@
 //! What every request needs.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use mini_platform_core::Dispatcher;
-use mini_platform_core::error::{Causes, DispatchError};
+use mini_platform_core::error::Causes;
 use mini_platform_core::port::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,8 +99,11 @@ impl State {
         }
     }
 
-    /// Makes the problem of a request that the dispatcher could not finish, and logs it.
-    pub(super) fn failed(&self, error: &DispatchError) -> Problem {
+    /// Makes the problem of a request that the dispatcher or its parking lot could not finish, and logs it.
+    pub(super) fn failed<'e, E: Error>(&self, error: &'e E) -> Problem
+    where
+        Problem: From<&'e E>,
+    {
         let problem = Problem::from(error);
         if let Some(held_back) = self.failures.pass() {
             let causes = Causes(error);

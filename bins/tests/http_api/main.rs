@@ -12,6 +12,8 @@ mod health;
 mod ingest;
 mod limits;
 mod lines;
+mod parking;
+mod parking_commands;
 mod shutdown;
 mod support;
 mod workers;

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use mini_platform_bins::http::{Api, HttpServer, HttpSettings};
 use mini_platform_bins::telemetry::Metrics;
-use mini_platform_core::dispatcher::{DispatcherConfig, RoundRobin};
+use mini_platform_core::dispatcher::{DispatcherBuilder, DispatcherConfig, RoundRobin};
 use mini_platform_core::domain::{
     Etag, EventBatch, IngestOutcome, ListEntry, ListVersion, MatchMode, Timestamp, WorkerId,
 };
@@ -76,16 +76,18 @@ impl TestApp {
 
     pub(crate) async fn start_without_list(settings: HttpSettings) -> Self {
         let app = Self::start_without_worker(settings).await;
+        app.dispatcher.add_member(WorkerId::LOCAL, Arc::new(app.worker()));
+        app
+    }
+
+    /// Makes a worker on memory stores with the registry of this server.
+    pub(crate) fn worker(&self) -> Worker {
         let worker = Worker::new(
             Arc::new(MemoryEventStore::default()),
             Arc::new(MemoryAdjacencyStore::default()),
-            Arc::clone(&app.registry) as Arc<dyn FraudRegistry>,
+            Arc::clone(&self.registry) as Arc<dyn FraudRegistry>,
         );
-        app.dispatcher.add_member(
-            WorkerId::LOCAL,
-            Arc::new(worker.with_clock(Arc::clone(&app.clock) as Arc<dyn Clock>)),
-        );
-        app
+        worker.with_clock(Arc::clone(&self.clock) as Arc<dyn Clock>)
     }
 
     pub(crate) async fn start_on(settings: HttpSettings, worker: Arc<dyn WorkerNode>) -> Self {
@@ -99,13 +101,23 @@ impl TestApp {
     }
 
     pub(crate) async fn start_with_metrics(settings: HttpSettings, metrics: Metrics) -> Self {
+        Self::start_built(settings, metrics, |builder, _| builder).await
+    }
+
+    /// Starts without a worker and with a dispatcher that is built as a test likes.
+    pub(crate) async fn start_built(
+        settings: HttpSettings,
+        metrics: Metrics,
+        build: impl FnOnce(DispatcherBuilder, Arc<dyn Clock>) -> DispatcherBuilder,
+    ) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(0)));
         clock.set("2026-02-01T00:00:00Z");
         let shared_clock = Arc::clone(&clock) as Arc<dyn Clock>;
         let registry = Arc::new(MemoryFraudRegistry::new(MatchMode::Normalized, Arc::clone(&shared_clock)));
         // No test is about the dispatcher's time limit, and a busy machine is no reason to fail.
         let config = DispatcherConfig::default().with_timeout(Duration::from_secs(300));
-        let dispatcher = Dispatcher::new(config, Arc::new(RoundRobin::default()));
+        let builder = Dispatcher::builder(config, Arc::new(RoundRobin::default()));
+        let dispatcher = build(builder, Arc::clone(&shared_clock)).build();
         let draining = CancellationToken::new();
         let api = Api::new(dispatcher.clone())
             .with_clock(shared_clock)

@@ -9,20 +9,28 @@ use futures_core::future::BoxFuture;
 
 use super::RetryPolicy;
 use crate::domain::{
-    AppendOutcome, BranchLink, ClientId, ClientQuery, Edge, EventBatch, EventId, EventQuery, Interaction,
-    ListInfo, ListVersion, NeighbourQuery, Page, Screening, StoredEvent, Timestamp,
+    AppendOutcome, BranchLink, ClientId, ClientQuery, DeadLetter, Edge, EventBatch, EventId, EventQuery,
+    Interaction, LeaseRequest, LeasedParcel, ListInfo, ListVersion, LotStatus, NeighbourQuery, Page, Parcel,
+    ParcelId, ParcelQuery, ParkedParcel, Screening, Settled, Settlement, StoredEvent, Timestamp,
 };
-use crate::error::{RegistryError, Retry, StoreError};
-use crate::port::{AdjacencyStore, EntryStream, EventStore, FraudList, FraudRegistry, ReplaceOutcome};
+use crate::error::{LotError, RegistryError, Retry, StoreError};
+use crate::port::{
+    AdjacencyStore, EntryStream, EventStore, FraudList, FraudRegistry, ParkingLot, ReplaceOutcome,
+};
 use crate::retry::Backoff;
 use crate::telemetry::{PORT_RETRIES, PORT_RETRIES_EXHAUSTED};
 
-/// An [`EventStore`], [`AdjacencyStore`] or [`FraudRegistry`] that makes a call again when it failed in passing.
+/// An [`EventStore`], [`AdjacencyStore`], [`FraudRegistry`] or [`ParkingLot`] that makes a call again when it failed
+/// in passing.
 ///
 /// The one layer that retries: it sits around the adapter, and nothing above it or below it makes a call again.
-/// Every call that it repeats is idempotent by its port's contract, also when the answer was lost. Not repeated:
-/// [`FraudRegistry::replace`], whose stream is used up by then (the feeder comes again by itself), and a
-/// screening without a list, which no pause within one call mends.
+/// Every call that it repeats may be made again by its port's contract, also when the answer was lost. Not repeated:
+/// [`FraudRegistry::replace`], whose stream is used up by then (the feeder comes again by itself), a screening
+/// without a list and a parking lot that is full, which no pause within one call mends.
+///
+/// A [`ParkingLot`] does nothing twice, but its second answer need not be the one that was lost: what was settled or
+/// redriven or discarded by then is answered as `LeaseLost` or as gone, and parcels whose lease was not heard of wait
+/// for its end.
 ///
 /// Cancelling a call cancels the attempt that is under way, or the pause.
 ///
@@ -102,9 +110,19 @@ impl Passing for RegistryError {
     }
 }
 
+impl Passing for LotError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Full => Retry::Never,
+            Self::Fault(fault) => fault.retry(),
+        }
+    }
+}
+
 const EVENT_STORE: &str = "event_store";
 const ADJACENCY_STORE: &str = "adjacency_store";
 const FRAUD_REGISTRY: &str = "fraud_registry";
+const PARKING_LOT: &str = "parking_lot";
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -184,6 +202,46 @@ impl<P: FraudRegistry + ?Sized> FraudRegistry for Retrying<P> {
     /// Opens the stream again when that fails; a stream that breaks off later says so to its reader.
     async fn entries(&self, version: &ListVersion) -> Result<EntryStream, RegistryError> {
         self.retry(FRAUD_REGISTRY, || self.inner.entries(version)).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<P: ParkingLot + ?Sized> ParkingLot for Retrying<P> {
+    async fn park(&self, parcels: &[Parcel]) -> Result<(), LotError> {
+        self.retry(PARKING_LOT, || self.inner.park(parcels)).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Vec<LeasedParcel>, LotError> {
+        self.retry(PARKING_LOT, || self.inner.lease(request)).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, LotError> {
+        self.retry(PARKING_LOT, || self.inner.settle(settlements)).await
+    }
+
+    async fn status(&self) -> Result<LotStatus, LotError> {
+        self.retry(PARKING_LOT, || self.inner.status()).await
+    }
+
+    async fn parked(&self, query: &ParcelQuery) -> Result<Page<ParkedParcel>, LotError> {
+        self.retry(PARKING_LOT, || self.inner.parked(query)).await
+    }
+
+    async fn dead_letters(&self, query: &ParcelQuery) -> Result<Page<DeadLetter>, LotError> {
+        self.retry(PARKING_LOT, || self.inner.dead_letters(query)).await
+    }
+
+    async fn dead_letter(&self, id: ParcelId) -> Result<Option<DeadLetter>, LotError> {
+        self.retry(PARKING_LOT, || self.inner.dead_letter(id)).await
+    }
+
+    async fn redrive(&self, id: ParcelId) -> Result<bool, LotError> {
+        self.retry(PARKING_LOT, || self.inner.redrive(id)).await
+    }
+
+    async fn discard(&self, id: ParcelId) -> Result<bool, LotError> {
+        self.retry(PARKING_LOT, || self.inner.discard(id)).await
     }
 }
 

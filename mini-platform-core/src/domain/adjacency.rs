@@ -1,6 +1,6 @@
 //! Links between a client and what its events name: other clients, branches.
 
-use super::{BranchId, ClientId, Event, EventDetails, Timestamp};
+use super::{AppendOutcome, BranchId, ClientId, Event, EventBatch, EventDetails, Timestamp};
 
 /// The side on which a client stood in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +51,25 @@ impl Edge {
             }
         };
         std::iter::once(first).chain(second)
+    }
+
+    /// Returns the edges that the stored events of a batch imply, and the duplicates, under the times under which they
+    /// are stored: so appending a batch again repairs a crash between append and link.
+    #[must_use]
+    pub fn implied_by_appended(batch: &EventBatch, outcomes: &[AppendOutcome]) -> Vec<Self> {
+        let mut edges = Vec::with_capacity(2 * batch.len());
+        for (event, outcome) in batch.events().iter().zip(outcomes) {
+            match outcome {
+                AppendOutcome::Stored => {
+                    edges.extend(Self::implied_by(event, event.occurred_at().timestamp()));
+                }
+                AppendOutcome::Duplicate(recording) => {
+                    edges.extend(Self::implied_by(event, recording.occurred_at));
+                }
+                AppendOutcome::Conflict => {}
+            }
+        }
+        edges
     }
 }
 

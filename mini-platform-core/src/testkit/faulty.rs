@@ -7,13 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    AppendOutcome, BranchLink, ClientId, ClientQuery, Edge, EventBatch, EventId, EventQuery, IngestOutcome,
-    Interaction, ListInfo, ListVersion, NeighbourQuery, Page, Screening, StoredEvent, Timestamp,
+    AppendOutcome, BranchLink, ClientId, ClientQuery, DeadLetter, Edge, EventBatch, EventId, EventQuery,
+    IngestOutcome, Interaction, LeaseRequest, LeasedParcel, ListInfo, ListVersion, LogRecord, LotStatus,
+    NeighbourQuery, Page, Parcel, ParcelId, ParcelQuery, ParkedParcel, Screening, Settled, Settlement,
+    StoredEvent, Timestamp,
 };
-use crate::error::{Fault, FaultKind, FetchError, IngestError, RegistryError, StoreError};
+use crate::error::{
+    Fault, FaultKind, FetchError, IngestError, LogError, LotError, RegistryError, StoreError,
+};
 use crate::port::{
-    AdjacencyStore, EntryStream, EventStore, FetchAnswer, FetchQuery, FraudList, FraudRegistry,
-    ReplaceOutcome, WorkerNode,
+    AdjacencyStore, EntryStream, EventStore, FetchAnswer, FetchQuery, FraudList, FraudRegistry, LongTermLog,
+    ParkingLot, ReplaceOutcome, WorkerNode,
 };
 
 /// What happens to one call.
@@ -151,5 +155,51 @@ impl<P: WorkerNode + ?Sized> WorkerNode for Faulty<P> {
 
     async fn fetch(&self, query: &FetchQuery) -> Result<FetchAnswer, FetchError> {
         self.call(self.inner.fetch(query)).await
+    }
+}
+
+#[async_trait]
+impl<P: ParkingLot + ?Sized> ParkingLot for Faulty<P> {
+    async fn park(&self, parcels: &[Parcel]) -> Result<(), LotError> {
+        self.call(self.inner.park(parcels)).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Vec<LeasedParcel>, LotError> {
+        self.call(self.inner.lease(request)).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, LotError> {
+        self.call(self.inner.settle(settlements)).await
+    }
+
+    async fn status(&self) -> Result<LotStatus, LotError> {
+        self.call(self.inner.status()).await
+    }
+
+    async fn parked(&self, query: &ParcelQuery) -> Result<Page<ParkedParcel>, LotError> {
+        self.call(self.inner.parked(query)).await
+    }
+
+    async fn dead_letters(&self, query: &ParcelQuery) -> Result<Page<DeadLetter>, LotError> {
+        self.call(self.inner.dead_letters(query)).await
+    }
+
+    async fn dead_letter(&self, id: ParcelId) -> Result<Option<DeadLetter>, LotError> {
+        self.call(self.inner.dead_letter(id)).await
+    }
+
+    async fn redrive(&self, id: ParcelId) -> Result<bool, LotError> {
+        self.call(self.inner.redrive(id)).await
+    }
+
+    async fn discard(&self, id: ParcelId) -> Result<bool, LotError> {
+        self.call(self.inner.discard(id)).await
+    }
+}
+
+#[async_trait]
+impl<P: LongTermLog + ?Sized> LongTermLog for Faulty<P> {
+    async fn publish(&self, records: &[LogRecord]) -> Result<(), LogError> {
+        self.call(self.inner.publish(records)).await
     }
 }

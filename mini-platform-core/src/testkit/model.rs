@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -17,13 +18,17 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use super::adjacency_store::{self, all_branches, all_interactions};
 use super::event_store::{self, all_pages};
 use super::fraud_registry::all_entries;
+use super::parking_lot::{self, LONG, ParkingLotStage, TICK, all_dead, all_parked, parcel, parcel_id};
 use super::{
     Fixture, IntoFixture, ManualClock, at, client, deposit, fraud_list, id, list_version, transfer,
     untimed_transfer, withdrawal,
 };
-use crate::domain::{Edge, Event, EventBatchBuilder, EventFilter, EventQuery, MatchMode, TimeRange};
-use crate::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
-use crate::port::{AdjacencyStore, EventStore, FraudRegistry};
+use crate::domain::{
+    DeathCause, Edge, Event, EventBatchBuilder, EventFilter, EventQuery, LeaseRequest, LeasedParcel,
+    MatchMode, Parcel, ParcelContent, ParkReason, ParkedParcel, Settlement, TimeRange,
+};
+use crate::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryParkingLot};
+use crate::port::{AdjacencyStore, EventStore, FraudRegistry, ParkingLot};
 
 /// Sequences a run, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 32;
@@ -295,4 +300,209 @@ async fn answer(registry: &dyn FraudRegistry, call: &RegistryCall) -> String {
 async fn history(registry: &dyn FraudRegistry) -> Vec<(String, u64)> {
     let history = registry.history().await.unwrap();
     history.into_iter().map(|info| (info.version.to_string(), info.entries)).collect()
+}
+
+/// A pause, or a lease, whose end a sequence waits for at once.
+const MOMENT: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
+    Done,
+    Retry(ParkReason, Duration),
+    Postpone(ParkReason, Duration),
+    Bury(DeathCause, Option<ParkReason>),
+}
+
+impl Verdict {
+    fn settle(self, leased: LeasedParcel) -> Settlement {
+        match self {
+            Self::Done => leased.done(),
+            Self::Retry(reason, after) => leased.retry(reason, after),
+            Self::Postpone(reason, after) => leased.postpone(reason, after),
+            Self::Bury(cause, last) => leased.bury(cause, last),
+        }
+    }
+
+    fn pauses_for(self, pause: Duration) -> bool {
+        matches!(self, Self::Retry(_, after) | Self::Postpone(_, after) if after == pause)
+    }
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    let reason = || prop_oneof![Just(ParkReason::Timeout), Just(ParkReason::Storing)];
+    let pause = || prop_oneof![4 => Just(Duration::ZERO), 3 => Just(MOMENT), 1 => Just(LONG)];
+    let last = proptest::option::of(reason());
+    prop_oneof![
+        3 => Just(Verdict::Done),
+        3 => (reason(), pause()).prop_map(|(reason, after)| Verdict::Retry(reason, after)),
+        1 => (reason(), pause()).prop_map(|(reason, after)| Verdict::Postpone(reason, after)),
+        2 => last.prop_map(|last| Verdict::Bury(DeathCause::AttemptsSpent, last)),
+    ]
+}
+
+#[derive(Debug, Clone)]
+enum LotCall {
+    /// Numbers, for the lane of one client, so that no two lanes come due at once.
+    Park(usize, Vec<u32>),
+    Lease(usize),
+    /// Leases a parcel, and waits for the end of the lease.
+    LeaseAndLose,
+    /// Settles parcels of one lease.
+    Settle(usize, Vec<Verdict>),
+    SettleAgain(usize),
+    Redrive(u32),
+    Discard(u32),
+    Look(u16),
+}
+
+fn lot_call() -> impl Strategy<Value = LotCall> {
+    let number = || 0..24_u32;
+    prop_oneof![
+        4 => (0..NAMES.len(), vec(number(), 1..6)).prop_map(|(name, numbers)| LotCall::Park(name, numbers)),
+        3 => (1..8_usize).prop_map(LotCall::Lease),
+        1 => Just(LotCall::LeaseAndLose),
+        5 => (any::<usize>(), vec(verdict(), 1..4)).prop_map(|(at, verdicts)| LotCall::Settle(at, verdicts)),
+        1 => any::<usize>().prop_map(LotCall::SettleAgain),
+        1 => number().prop_map(LotCall::Redrive),
+        1 => number().prop_map(LotCall::Discard),
+        2 => (1..5_u16).prop_map(LotCall::Look),
+    ]
+}
+
+/// Two lots in step, and what was leased of both.
+struct Lots {
+    adapter: Arc<ParkingLotStage>,
+    memory: ParkingLotStage,
+    /// As the adapter leased it, and as memory did.
+    leased: Vec<(LeasedParcel, LeasedParcel)>,
+    /// What was settled before, or is too late.
+    spent: Vec<(Settlement, Settlement)>,
+}
+
+/// Checks that a parking lot agrees with the one in memory.
+///
+/// Times and the numbers of leases are the lots' own and are not compared.
+pub fn parking_lot_agrees_with_memory<F>(fixture: impl Fn() -> F)
+where
+    F: Future<Output: IntoFixture<Port = ParkingLotStage>>,
+{
+    run(fixture, &vec(lot_call(), 1..60), async |adapter, calls| {
+        let clock = Arc::new(ManualClock::new(at(0)));
+        let memory = MemoryParkingLot::new(parking_lot::LIMITS, Arc::clone(&clock) as _);
+        let memory = ParkingLotStage::new(Arc::new(memory), clock);
+        let adapter_stage = Arc::clone(&adapter.port);
+        let mut lots = Lots { adapter: adapter_stage, memory, leased: Vec::new(), spent: Vec::new() };
+        for call in calls {
+            lots.pass_time(TICK).await;
+            lots.make(call).await?;
+        }
+        lots.look(1).await
+    });
+}
+
+/// A parcel of a number: a few of the longer ones fill a lot.
+fn sized_parcel(number: u32, name: &str) -> Parcel {
+    let bytes = usize::try_from(number % 4).unwrap() * 1_500;
+    let content = ParcelContent::new(vec![u8::try_from(number).unwrap(); bytes]).unwrap();
+    Parcel { content, ..parcel(number, name) }
+}
+
+fn seen(parked: &ParkedParcel) -> (Parcel, u32) {
+    (parked.parcel.clone(), parked.attempts)
+}
+
+impl Lots {
+    async fn pass_time(&self, duration: Duration) {
+        self.adapter.pass_time(duration).await;
+        self.memory.pass_time(duration).await;
+    }
+
+    async fn make(&mut self, call: LotCall) -> Result<(), TestCaseError> {
+        let (adapter, memory) = (Arc::clone(&self.adapter.lot), Arc::clone(&self.memory.lot));
+        match call {
+            LotCall::Park(name, numbers) => {
+                let parcels: Vec<Parcel> =
+                    numbers.iter().map(|number| sized_parcel(*number, NAMES[name])).collect();
+                let answer = async |lot: &dyn ParkingLot| format!("{:?}", lot.park(&parcels).await);
+                agree(&answer(&*adapter).await, &answer(&*memory).await)
+            }
+            LotCall::Lease(max) => {
+                let leased = self.lease(LeaseRequest::new(max, LONG)).await?;
+                self.leased.extend(leased);
+                Ok(())
+            }
+            LotCall::LeaseAndLose => {
+                let lost = self.lease(LeaseRequest::new(1, MOMENT)).await?;
+                self.pass_time(MOMENT).await;
+                self.spent.extend(lost.into_iter().map(|(one, other)| (one.done(), other.done())));
+                Ok(())
+            }
+            LotCall::Settle(place, verdicts) => self.settle(place, &verdicts).await,
+            LotCall::SettleAgain(place) => {
+                let Some(place) = place.checked_rem(self.spent.len()) else { return Ok(()) };
+                let (one, other) = self.spent[place];
+                agree(&adapter.settle(&[one]).await.unwrap(), &memory.settle(&[other]).await.unwrap())
+            }
+            LotCall::Redrive(number) => {
+                let id = parcel_id(number);
+                agree(&adapter.redrive(id).await.unwrap(), &memory.redrive(id).await.unwrap())
+            }
+            LotCall::Discard(number) => {
+                let id = parcel_id(number);
+                agree(&adapter.discard(id).await.unwrap(), &memory.discard(id).await.unwrap())
+            }
+            LotCall::Look(size) => self.look(size).await,
+        }
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Vec<(LeasedParcel, LeasedParcel)>, TestCaseError> {
+        let adapter = self.adapter.lot.lease(request).await.unwrap();
+        let memory = self.memory.lot.lease(request).await.unwrap();
+        let parcels = |leased: &[LeasedParcel]| -> Vec<_> {
+            leased.iter().map(|leased| seen(leased.parked())).collect()
+        };
+        agree(&parcels(&adapter), &parcels(&memory))?;
+        Ok(adapter.into_iter().zip(memory).collect())
+    }
+
+    /// Settles as many parcels as there are verdicts, of the lane that a place falls on.
+    async fn settle(&mut self, place: usize, verdicts: &[Verdict]) -> Result<(), TestCaseError> {
+        let Some(place) = place.checked_rem(self.leased.len()) else { return Ok(()) };
+        let lane = |(_, leased): &(LeasedParcel, LeasedParcel)| leased.parked().parcel.client.clone();
+        let client = lane(&self.leased[place]);
+        let (of_lane, others): (Vec<_>, Vec<_>) =
+            mem::take(&mut self.leased).into_iter().partition(|leased| lane(leased) == client);
+        self.leased = others;
+        let mut of_lane = of_lane.into_iter();
+        let settlements: Vec<_> = verdicts
+            .iter()
+            .zip(of_lane.by_ref())
+            .map(|(verdict, (one, other))| (verdict.settle(one), verdict.settle(other)))
+            .collect();
+        self.leased.extend(of_lane);
+        let (adapter, memory): (Vec<_>, Vec<_>) = settlements.iter().copied().unzip();
+        self.spent.extend(settlements);
+        let answer = self.adapter.lot.settle(&adapter).await.unwrap();
+        agree(&answer, &self.memory.lot.settle(&memory).await.unwrap())?;
+        if verdicts.iter().any(|verdict| verdict.pauses_for(MOMENT)) {
+            self.pass_time(MOMENT).await;
+        }
+        Ok(())
+    }
+
+    async fn look(&self, size: u16) -> Result<(), TestCaseError> {
+        let (adapter, memory) = (&*self.adapter.lot, &*self.memory.lot);
+        let parked =
+            async |lot: &dyn ParkingLot| -> Vec<_> { all_parked(lot, size).await.iter().map(seen).collect() };
+        agree(&parked(adapter).await, &parked(memory).await)?;
+        let dead = async |lot: &dyn ParkingLot| -> Vec<_> {
+            all_dead(lot, size).await.iter().map(|dead| (seen(&dead.parked), dead.cause)).collect()
+        };
+        agree(&dead(adapter).await, &dead(memory).await)?;
+        let counts = async |lot: &dyn ParkingLot| {
+            let status = lot.status().await.unwrap();
+            (status.parked, status.dead, status.bytes, status.oldest_parked_at.is_some())
+        };
+        agree(&counts(adapter).await, &counts(memory).await)
+    }
 }

@@ -40,6 +40,15 @@ pub fn url(name: &str) -> Option<String> {
     found(&format!("MP_TEST_{name}_URL"), |variable| variable)
 }
 
+/// Answers the addresses of shared brokers, such as `127.0.0.1:9092`, from `MP_TEST_<name>_BROKERS`.
+///
+/// # Panics
+/// Panics when it is not set and `MP_TEST_REQUIRE=1`.
+#[must_use]
+pub fn brokers(name: &str) -> Option<String> {
+    found(&format!("MP_TEST_{name}_BROKERS"), |variable| variable)
+}
+
 /// Answers the program that a test starts servers with, from `MP_TEST_<name>`, else from the search path.
 ///
 /// The name on the search path is in lower case with dashes: `REDIS_SERVER` is `redis-server`.

@@ -11,16 +11,7 @@ pub(super) async fn link(
     batch: &EventBatch,
     outcomes: &[AppendOutcome],
 ) -> Result<(), IngestError> {
-    let mut edges = Vec::with_capacity(2 * batch.len());
-    for (event, outcome) in batch.events().iter().zip(outcomes) {
-        match outcome {
-            AppendOutcome::Stored => edges.extend(Edge::implied_by(event, event.occurred_at().timestamp())),
-            AppendOutcome::Duplicate(recording) => {
-                edges.extend(Edge::implied_by(event, recording.occurred_at));
-            }
-            AppendOutcome::Conflict => {}
-        }
-    }
+    let edges = Edge::implied_by_appended(batch, outcomes);
     if edges.is_empty() {
         return Ok(());
     }

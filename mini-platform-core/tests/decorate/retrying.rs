@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use mini_platform_core::decorate::{RetryPolicy, Retrying};
 use mini_platform_core::domain::{
-    AppendOutcome, ClientQuery, Edge, EventFilter, EventQuery, NeighbourQuery, Recording, Side,
+    AppendOutcome, ClientQuery, DeathCause, Edge, EventFilter, EventQuery, LeaseRequest, NeighbourQuery,
+    Parcel, ParcelContent, ParcelId, ParcelQuery, ParkReason, Recording, Settled, Side,
 };
-use mini_platform_core::error::{Fault, FaultKind, RegistryError, StoreError};
-use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
-use mini_platform_core::mock::{MockEventStore, MockFraudRegistry};
-use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry};
+use mini_platform_core::error::{Fault, FaultKind, LotError, RegistryError, StoreError};
+use mini_platform_core::memory::{
+    MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryParkingLot,
+};
+use mini_platform_core::mock::{MockEventStore, MockFraudRegistry, MockParkingLot};
+use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, ParkingLot};
 use mini_platform_core::testkit::{Fate, Faulty, at, batch, client, fraud_list, id, list_version, transfer};
 use tokio::time::Instant;
 
@@ -72,6 +75,57 @@ async fn every_call_of_a_registry_but_replace_is_made_again() {
     assert_eq!(registry().history().await.unwrap().len(), 1);
     assert!(registry().entries(&list_version(1)).await.is_ok());
     assert_eq!(registry().rollback(&list_version(1)).await.unwrap().version, list_version(1));
+}
+
+fn parcel(number: u8) -> Parcel {
+    let (id, content) = (ParcelId::new(at(0), [number; 10]), ParcelContent::new(vec![number]).unwrap());
+    Parcel { id, client: client("ann"), content, reason: ParkReason::Timeout }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_of_a_parking_lot_is_made_again() {
+    let inner = Arc::new(MemoryParkingLot::default());
+    let lot = || retrying(Arc::new(Faulty::new(Arc::clone(&inner), [DOWN; 2])));
+    let parcels = [1, 2, 3].map(parcel);
+    lot().park(&parcels).await.unwrap();
+    let leased = lot().lease(LeaseRequest::new(2, Duration::from_secs(60))).await.unwrap();
+    let buried = leased.into_iter().map(|leased| leased.bury(DeathCause::Undecodable, None));
+    let settled = lot().settle(&buried.collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(settled, [Settled::Yes, Settled::Yes]);
+    assert_eq!(lot().status().await.unwrap().dead, 2);
+    assert_eq!(lot().parked(&ParcelQuery::default()).await.unwrap().items.len(), 1);
+    assert_eq!(lot().dead_letters(&ParcelQuery::default()).await.unwrap().items.len(), 2);
+    let [first, second, _] = parcels.map(|parcel| parcel.id);
+    assert!(lot().dead_letter(first).await.unwrap().is_some());
+    assert!(lot().redrive(first).await.unwrap());
+    assert!(lot().discard(second).await.unwrap());
+    assert_eq!(inner.status().await.unwrap().parked, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_parking_lot_is_not_waited_for() {
+    let mut lot = MockParkingLot::new();
+    lot.expect_park().times(1).returning(|_| Err(LotError::Full));
+    let started = Instant::now();
+    let answer = retrying(Arc::new(lot)).park(&[parcel(1)]).await;
+    assert!(matches!(answer, Err(LotError::Full)), "{answer:?}");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_a_parking_lot_whose_answer_was_lost_takes_effect_once() {
+    let inner = Arc::new(MemoryParkingLot::default());
+    let lot = || retrying(Arc::new(Faulty::new(Arc::clone(&inner), [Fate::LoseAnswer(FaultKind::Timeout)])));
+    lot().park(&[parcel(1)]).await.unwrap();
+    let request = LeaseRequest::new(1, Duration::from_secs(60));
+    assert!(lot().lease(request).await.unwrap().is_empty(), "the lease that was not heard of runs");
+    lot().park(&[parcel(1), Parcel { client: client("bob"), ..parcel(2) }]).await.unwrap();
+    let leased = inner.lease(request).await.unwrap().remove(0);
+    let buried = leased.bury(DeathCause::Undecodable, None);
+    assert_eq!(lot().settle(&[buried]).await.unwrap(), [Settled::LeaseLost], "it was settled the first time");
+    assert!(!lot().redrive(parcel(2).id).await.unwrap(), "it was redriven the first time");
+    let status = inner.status().await.unwrap();
+    assert_eq!((status.parked, status.dead), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
