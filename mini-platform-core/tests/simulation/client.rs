@@ -128,7 +128,7 @@ impl Sending {
         for _ in 0..self.chance.between(1..=MAX_TRIES) {
             let answer = timeout(self.patience, send(&self.wire, whom, &self.sent, self.is_single)).await;
             match answer {
-                Ok(Ok(answers)) if answers.iter().all(|one| !matches!(one, Answer::Refused(_))) => return,
+                Ok(Ok(answers)) if answers.iter().all(|one| !matches!(one, Answer::Refused(..))) => return,
                 Ok(_) => {}
                 Err(_) => world.meet("a client hears nothing"),
             }

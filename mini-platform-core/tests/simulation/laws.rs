@@ -127,8 +127,8 @@ pub(crate) async fn check(world: &World) {
     parcels_end(&facts, &mut ledger);
     stored_once_as_sent(&facts, &mut ledger);
     conflicts_are_conflicts(&facts, &mut ledger);
-    verdicts_are_of_their_list(&facts, &mut ledger);
-    links_are_what_events_imply(&facts, &mut ledger);
+    verdicts_are_of_their_list(&facts, world, &mut ledger);
+    links_are_what_events_imply(&facts, world, &mut ledger);
     finished_is_logged(&facts, &mut ledger);
     finished_is_not_forgotten(&facts, &mut ledger);
     records_are_true(&facts, &mut ledger);
@@ -162,7 +162,7 @@ fn acknowledged_is_not_lost(facts: &Facts, ledger: &mut Ledger) {
                     ledger.breaks(LAW, says, [id.to_string()]);
                 }
             }
-            Answer::Finished(_) | Answer::Refused(_) => {}
+            Answer::Finished(_) | Answer::Refused(..) => {}
         }
     }
 }
@@ -257,8 +257,12 @@ fn conflicts_are_conflicts(facts: &Facts, ledger: &mut Ledger) {
     }
 }
 
-fn verdicts_are_of_their_list(facts: &Facts, ledger: &mut Ledger) {
+fn verdicts_are_of_their_list(facts: &Facts, world: &World, ledger: &mut Ledger) {
     for (request, event, outcome, screening) in sayings(facts, ledger) {
+        let is_as_stored = facts.stored.get(event.id()).is_some_and(|one| event.is_resend_of(&one.event));
+        if outcome == Outcome::Fraudulent && is_as_stored {
+            world.meet("a stored event was called fraudulent as well");
+        }
         let Some(list) = ledger.lists.get(screening.version()) else {
             let says = format!("r{request} names {}", screening.version());
             ledger.breaks("a verdict is of a list", says, [event.id().to_string()]);
@@ -291,7 +295,7 @@ fn link_of(edge: &Edge) -> (Link, Timestamp) {
     }
 }
 
-fn links_are_what_events_imply(facts: &Facts, ledger: &mut Ledger) {
+fn links_are_what_events_imply(facts: &Facts, world: &World, ledger: &mut Ledger) {
     let mut links: BTreeMap<Link, Timestamp> = BTreeMap::new();
     for (client, one) in &facts.interactions {
         for (side, is_sent) in [(Side::Sent, true), (Side::Received, false)] {
@@ -312,9 +316,12 @@ fn links_are_what_events_imply(facts: &Facts, ledger: &mut Ledger) {
     for (id, stored) in &facts.stored {
         for edge in Edge::implied_by(&stored.event, stored.event.occurred_at().timestamp()) {
             let (link, at) = link_of(&edge);
-            if known.contains(id) && links.get(&link).is_none_or(|last| *last < at) {
+            let is_linked = links.get(&link).is_some_and(|last| *last >= at);
+            if !is_linked && known.contains(id) {
                 let says = format!("{id} is stored, and not linked as {link:?} at {at}");
                 ledger.breaks("what is stored is linked", says, [id.to_string()]);
+            } else if !is_linked {
+                world.meet("a stored event without a link is nobody's");
             }
             implied.insert((link, at));
         }
@@ -457,6 +464,9 @@ fn dead_letters_had_their_chance(facts: &Facts, world: &World, ledger: &mut Ledg
                 event.is_some() && attempts == most && (is_poison || !world.plan.is_redriven_by_hand)
             }
         };
+        if event.is_some_and(|one| facts.stored.contains_key(one.event.id())) {
+            world.meet("a dead letter is of a stored event");
+        }
         if !is_right {
             let name = ledger.parcels.get(&id).map(|parked| parked.name.clone()).unwrap_or_default();
             let says = format!("{name} is dead after {attempts} attempts: {:?}", letter.cause);
