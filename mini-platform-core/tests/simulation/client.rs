@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_platform_core::domain::{
-    Amount, BranchId, ClientId, Event, EventId, OccurredAt, OperationType,
-};
+use mini_platform_core::domain::{Amount, BranchId, ClientId, Event, EventId, OccurredAt, OperationType};
 use mini_platform_core::error::Fault;
 use mini_platform_core::testkit::at;
 use tokio::time::{sleep, timeout};

@@ -21,14 +21,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::StreamExt;
 use mini_platform_core::domain::{
     BranchLink, ClientId, ClientQuery, DeadLetter, DeathCause, Edge, Event, EventBatch, EventFilter, EventId,
-    EventQuery, EventScreening, Interaction, LogRecord, LotStatus, NeighbourQuery, Outcome, ParcelQuery, Side,
-    StoredEvent, Timestamp,
+    EventQuery, EventScreening, Interaction, LogRecord, LotStatus, NeighbourQuery, Outcome, ParcelQuery,
+    Side, StoredEvent, Timestamp,
 };
 use mini_platform_core::memory::MemoryEventStore;
 use mini_platform_core::port::{AdjacencyStore, EventStore, LogReader, ParkingLot};
-use futures_util::StreamExt;
 
 use super::ledger::{Answer, Ledger, ParcelState, subject, trace_number};
 use super::world::World;
@@ -148,15 +148,19 @@ fn acknowledged_is_not_lost(facts: &Facts, ledger: &mut Ledger) {
                     event.is_resend_of(&one.event) && Some(one.recording()) == finished.recording
                 });
                 if !is_there {
-                    let says = format!("{id} of r{request} was answered as {}, and is not", finished.outcome.as_str());
+                    let says = format!(
+                        "{id} of r{request} was answered as {}, and is not",
+                        finished.outcome.as_str()
+                    );
                     ledger.breaks(LAW, says, [id.to_string()]);
                 }
             }
             Answer::Parked => {
-                let is_kept = ledger.parcels.values().filter_map(|parked| parked.event.as_ref()).any(|parked| {
-                    parked.trace.is_some_and(|trace| trace_number(trace) == u128::from(request))
-                        && parked.event == event
-                });
+                let is_kept =
+                    ledger.parcels.values().filter_map(|parked| parked.event.as_ref()).any(|parked| {
+                        parked.trace.is_some_and(|trace| trace_number(trace) == u128::from(request))
+                            && parked.event == event
+                    });
                 if !is_kept {
                     let says = format!("{id} of r{request} was answered as parked, and never was");
                     ledger.breaks(LAW, says, [id.to_string()]);
@@ -240,9 +244,10 @@ fn sayings(facts: &Facts, ledger: &Ledger) -> Vec<(u128, Event, Outcome, EventSc
         Answer::Finished(finished) => Some((request.into(), event, finished.outcome, finished.screening)),
         _ => None,
     });
-    let logged = facts.records.iter().map(|one| {
-        (trace_number(one.trace), one.event.clone(), one.outcome, one.screening.clone())
-    });
+    let logged = facts
+        .records
+        .iter()
+        .map(|one| (trace_number(one.trace), one.event.clone(), one.outcome, one.screening.clone()));
     answered.chain(logged).collect()
 }
 
@@ -404,7 +409,11 @@ fn records_are_in_order(facts: &Facts, ledger: &mut Ledger) {
                     let says = format!(
                         "r{first} of {client} was answered by d{dispatcher} before r{second} was sent, and is behind it in the log"
                     );
-                    ledger.breaks("records of a client are in order", says, [format!("r{first} "), format!("r{second} ")]);
+                    ledger.breaks(
+                        "records of a client are in order",
+                        says,
+                        [format!("r{first} "), format!("r{second} ")],
+                    );
                 }
             }
         }
@@ -456,8 +465,9 @@ fn dead_letters_had_their_chance(facts: &Facts, world: &World, ledger: &mut Ledg
         let id = letter.parked.parcel.id;
         let (attempts, most) = (letter.parked.attempts, world.plan.parking.max_attempts);
         let event = ledger.parcels.get(&id).and_then(|parked| parked.event.clone());
-        let is_poison =
-            event.as_ref().is_some_and(|one| world.poison.iter().any(|poison| one.event.id().as_str() == poison));
+        let is_poison = event
+            .as_ref()
+            .is_some_and(|one| world.poison.iter().any(|poison| one.event.id().as_str() == poison));
         let is_right = match letter.cause {
             DeathCause::Undecodable => event.is_none(),
             DeathCause::AttemptsSpent => {

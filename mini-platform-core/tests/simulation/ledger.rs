@@ -311,7 +311,8 @@ impl Ledger {
                 names.push(format!("{name} lease lost"));
                 continue;
             }
-            let holds = parked.lease.take().is_some_and(|(lease, until)| lease == settlement.lease() && now < until);
+            let holds =
+                parked.lease.take().is_some_and(|(lease, until)| lease == settlement.lease() && now < until);
             let (word, state) = match verdict {
                 ParcelVerdict::Done => ("done", ParcelState::Done),
                 ParcelVerdict::Retry { counts: true, .. } => ("retried", ParcelState::Parked),

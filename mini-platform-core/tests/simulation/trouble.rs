@@ -102,7 +102,9 @@ fn jump(world: &Arc<World>, chance: &Chance) {
         .iter()
         .enumerate()
         .map(|(number, machine)| (format!("d{number}"), &machine.clock))
-        .chain(world.workers.iter().enumerate().map(|(number, machine)| (format!("w{number}"), &machine.clock)))
+        .chain(
+            world.workers.iter().enumerate().map(|(number, machine)| (format!("w{number}"), &machine.clock)),
+        )
         .chain([("lot".to_owned(), &world.lot.clock)])
         .collect();
     let (whose, clock) = chance.pick(&clocks);
@@ -140,7 +142,10 @@ async fn park_strange(world: &Arc<World>, chance: &Chance) {
         let id = ParcelId::new(at(1), std::array::from_fn(|_| u8::try_from(chance.below(256)).unwrap()));
         let parcel = Parcel { id, client: name.clone(), content, reason: ParkReason::Timeout };
         // A lot that is full refuses them as any others.
-        if timeout(Duration::from_secs(1), world.lot.park(world, &[parcel])).await.is_ok_and(|one| one.is_ok()) {
+        if timeout(Duration::from_secs(1), world.lot.park(world, &[parcel]))
+            .await
+            .is_ok_and(|one| one.is_ok())
+        {
             world.meet("something strange is parked");
         }
     }
