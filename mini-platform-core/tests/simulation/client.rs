@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_platform_core::domain::{
-    Amount, BranchId, ClientId, Event, EventId, OccurredAt, OperationType,
-};
+use mini_platform_core::domain::{Amount, BranchId, ClientId, Event, EventId, OccurredAt, OperationType};
 use mini_platform_core::error::Fault;
 use mini_platform_core::testkit::at;
 use tokio::time::{sleep, timeout};
@@ -128,7 +126,7 @@ impl Sending {
         for _ in 0..self.chance.between(1..=MAX_TRIES) {
             let answer = timeout(self.patience, send(&self.wire, whom, &self.sent, self.is_single)).await;
             match answer {
-                Ok(Ok(answers)) if answers.iter().all(|one| !matches!(one, Answer::Refused(_))) => return,
+                Ok(Ok(answers)) if answers.iter().all(|one| !matches!(one, Answer::Refused(..))) => return,
                 Ok(_) => {}
                 Err(_) => world.meet("a client hears nothing"),
             }

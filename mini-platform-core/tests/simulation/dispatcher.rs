@@ -7,7 +7,7 @@ use std::time::Duration;
 use mini_platform_core::dispatcher::{
     ClusterConfig, Dispatcher, Ingested, LeastInFlight, LoadBalancer, P2cEwma, Rendezvous, RoundRobin,
 };
-use mini_platform_core::domain::{Epoch, Event, EventBatch, OccurredAt, TraceContext};
+use mini_platform_core::domain::{Epoch, Event, EventBatch, IngestOutcome, OccurredAt, TraceContext};
 use mini_platform_core::error::{Causes, DispatchError, Fault, FaultKind};
 use mini_platform_core::outbox::{OutboxLog, OutboxRelay};
 use mini_platform_core::port::{Clock, Membership};
@@ -146,7 +146,7 @@ pub(crate) async fn serve(
     let Some(answers) = life.run(work).await else { return Err(unavailable()) };
     let words: Vec<&str> = answers.iter().map(Answer::as_str).collect();
     let at = world.note(format_args!("{life} answers r{request} {}", words.join(", ")));
-    words.iter().for_each(|word| world.meet(format!("answered: {word}")));
+    answers.iter().for_each(|answer| world.meet(format!("answered: {}", answer.kind())));
     let limit = if is_single { world.plan.single_limit() } else { world.plan.batch_limit() };
     world.ledger().answer(request, answers.clone(), at, started.elapsed(), limit + LATENESS);
     Ok(answers)
@@ -157,7 +157,9 @@ struct Waiting<'a>(&'a World, u64);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.ledger().abandon(self.1);
+        if self.0.ledger().abandon(self.1) {
+            self.0.meet("a call is answered to nobody");
+        }
     }
 }
 
@@ -165,22 +167,31 @@ async fn take_in(dispatcher: &Dispatcher, events: Vec<Event>, is_single: bool) -
     let count = events.len();
     if is_single && let Some(event) = events.first() {
         let one = dispatcher.ingest_one(event.clone()).await;
-        return answers(one.map(|one| match one {
-            Ingested::Finished(outcome) => Ingested::Finished(vec![outcome]),
-            Ingested::Parked => Ingested::Parked,
-        }), count);
+        return answers(
+            one.map(|one| match one {
+                Ingested::Finished(outcome) => Ingested::Finished(vec![outcome]),
+                Ingested::Parked => Ingested::Parked,
+            }),
+            count,
+        );
     }
     let batch = EventBatch::new(events).unwrap();
     answers(dispatcher.ingest(&batch).await, count)
 }
 
-fn answers(
-    answer: Result<Ingested<Vec<mini_platform_core::domain::IngestOutcome>>, DispatchError>,
-    count: usize,
-) -> Vec<Answer> {
+fn answers(answer: Result<Ingested<Vec<IngestOutcome>>, DispatchError>, count: usize) -> Vec<Answer> {
     match answer {
         Ok(Ingested::Finished(outcomes)) => outcomes.into_iter().map(Answer::Finished).collect(),
         Ok(Ingested::Parked) => vec![Answer::Parked; count],
-        Err(error) => vec![Answer::Refused(format!("refused: {}", Causes(&error))); count],
+        Err(error) => vec![Answer::Refused(refusal(&error), Causes(&error).to_string()); count],
+    }
+}
+
+fn refusal(error: &DispatchError) -> &'static str {
+    match error {
+        DispatchError::Batch(error) => refusal(error),
+        DispatchError::Overloaded => "refused: overloaded",
+        DispatchError::Park(_) => "refused: lot",
+        _ => "refused",
     }
 }

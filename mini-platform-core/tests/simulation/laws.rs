@@ -21,14 +21,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::StreamExt;
 use mini_platform_core::domain::{
     BranchLink, ClientId, ClientQuery, DeadLetter, DeathCause, Edge, Event, EventBatch, EventFilter, EventId,
-    EventQuery, EventScreening, Interaction, LogRecord, LotStatus, NeighbourQuery, Outcome, ParcelQuery, Side,
-    StoredEvent, Timestamp,
+    EventQuery, EventScreening, Interaction, LogRecord, LotStatus, NeighbourQuery, Outcome, ParcelQuery,
+    Side, StoredEvent, Timestamp,
 };
 use mini_platform_core::memory::MemoryEventStore;
 use mini_platform_core::port::{AdjacencyStore, EventStore, LogReader, ParkingLot};
-use futures_util::StreamExt;
 
 use super::ledger::{Answer, Ledger, ParcelState, subject, trace_number};
 use super::world::World;
@@ -127,8 +127,8 @@ pub(crate) async fn check(world: &World) {
     parcels_end(&facts, &mut ledger);
     stored_once_as_sent(&facts, &mut ledger);
     conflicts_are_conflicts(&facts, &mut ledger);
-    verdicts_are_of_their_list(&facts, &mut ledger);
-    links_are_what_events_imply(&facts, &mut ledger);
+    verdicts_are_of_their_list(&facts, world, &mut ledger);
+    links_are_what_events_imply(&facts, world, &mut ledger);
     finished_is_logged(&facts, &mut ledger);
     finished_is_not_forgotten(&facts, &mut ledger);
     records_are_true(&facts, &mut ledger);
@@ -148,21 +148,25 @@ fn acknowledged_is_not_lost(facts: &Facts, ledger: &mut Ledger) {
                     event.is_resend_of(&one.event) && Some(one.recording()) == finished.recording
                 });
                 if !is_there {
-                    let says = format!("{id} of r{request} was answered as {}, and is not", finished.outcome.as_str());
+                    let says = format!(
+                        "{id} of r{request} was answered as {}, and is not",
+                        finished.outcome.as_str()
+                    );
                     ledger.breaks(LAW, says, [id.to_string()]);
                 }
             }
             Answer::Parked => {
-                let is_kept = ledger.parcels.values().filter_map(|parked| parked.event.as_ref()).any(|parked| {
-                    parked.trace.is_some_and(|trace| trace_number(trace) == u128::from(request))
-                        && parked.event == event
-                });
+                let is_kept =
+                    ledger.parcels.values().filter_map(|parked| parked.event.as_ref()).any(|parked| {
+                        parked.trace.is_some_and(|trace| trace_number(trace) == u128::from(request))
+                            && parked.event == event
+                    });
                 if !is_kept {
                     let says = format!("{id} of r{request} was answered as parked, and never was");
                     ledger.breaks(LAW, says, [id.to_string()]);
                 }
             }
-            Answer::Finished(_) | Answer::Refused(_) => {}
+            Answer::Finished(_) | Answer::Refused(..) => {}
         }
     }
 }
@@ -240,9 +244,10 @@ fn sayings(facts: &Facts, ledger: &Ledger) -> Vec<(u128, Event, Outcome, EventSc
         Answer::Finished(finished) => Some((request.into(), event, finished.outcome, finished.screening)),
         _ => None,
     });
-    let logged = facts.records.iter().map(|one| {
-        (trace_number(one.trace), one.event.clone(), one.outcome, one.screening.clone())
-    });
+    let logged = facts
+        .records
+        .iter()
+        .map(|one| (trace_number(one.trace), one.event.clone(), one.outcome, one.screening.clone()));
     answered.chain(logged).collect()
 }
 
@@ -257,8 +262,12 @@ fn conflicts_are_conflicts(facts: &Facts, ledger: &mut Ledger) {
     }
 }
 
-fn verdicts_are_of_their_list(facts: &Facts, ledger: &mut Ledger) {
+fn verdicts_are_of_their_list(facts: &Facts, world: &World, ledger: &mut Ledger) {
     for (request, event, outcome, screening) in sayings(facts, ledger) {
+        let is_as_stored = facts.stored.get(event.id()).is_some_and(|one| event.is_resend_of(&one.event));
+        if outcome == Outcome::Fraudulent && is_as_stored {
+            world.meet("a stored event was called fraudulent as well");
+        }
         let Some(list) = ledger.lists.get(screening.version()) else {
             let says = format!("r{request} names {}", screening.version());
             ledger.breaks("a verdict is of a list", says, [event.id().to_string()]);
@@ -291,7 +300,7 @@ fn link_of(edge: &Edge) -> (Link, Timestamp) {
     }
 }
 
-fn links_are_what_events_imply(facts: &Facts, ledger: &mut Ledger) {
+fn links_are_what_events_imply(facts: &Facts, world: &World, ledger: &mut Ledger) {
     let mut links: BTreeMap<Link, Timestamp> = BTreeMap::new();
     for (client, one) in &facts.interactions {
         for (side, is_sent) in [(Side::Sent, true), (Side::Received, false)] {
@@ -312,9 +321,12 @@ fn links_are_what_events_imply(facts: &Facts, ledger: &mut Ledger) {
     for (id, stored) in &facts.stored {
         for edge in Edge::implied_by(&stored.event, stored.event.occurred_at().timestamp()) {
             let (link, at) = link_of(&edge);
-            if known.contains(id) && links.get(&link).is_none_or(|last| *last < at) {
+            let is_linked = links.get(&link).is_some_and(|last| *last >= at);
+            if !is_linked && known.contains(id) {
                 let says = format!("{id} is stored, and not linked as {link:?} at {at}");
                 ledger.breaks("what is stored is linked", says, [id.to_string()]);
+            } else if !is_linked {
+                world.meet("a stored event without a link is nobody's");
             }
             implied.insert((link, at));
         }
@@ -397,7 +409,11 @@ fn records_are_in_order(facts: &Facts, ledger: &mut Ledger) {
                     let says = format!(
                         "r{first} of {client} was answered by d{dispatcher} before r{second} was sent, and is behind it in the log"
                     );
-                    ledger.breaks("records of a client are in order", says, [format!("r{first} "), format!("r{second} ")]);
+                    ledger.breaks(
+                        "records of a client are in order",
+                        says,
+                        [format!("r{first} "), format!("r{second} ")],
+                    );
                 }
             }
         }
@@ -449,14 +465,18 @@ fn dead_letters_had_their_chance(facts: &Facts, world: &World, ledger: &mut Ledg
         let id = letter.parked.parcel.id;
         let (attempts, most) = (letter.parked.attempts, world.plan.parking.max_attempts);
         let event = ledger.parcels.get(&id).and_then(|parked| parked.event.clone());
-        let is_poison =
-            event.as_ref().is_some_and(|one| world.poison.iter().any(|poison| one.event.id().as_str() == poison));
+        let is_poison = event
+            .as_ref()
+            .is_some_and(|one| world.poison.iter().any(|poison| one.event.id().as_str() == poison));
         let is_right = match letter.cause {
             DeathCause::Undecodable => event.is_none(),
             DeathCause::AttemptsSpent => {
                 event.is_some() && attempts == most && (is_poison || !world.plan.is_redriven_by_hand)
             }
         };
+        if event.is_some_and(|one| facts.stored.contains_key(one.event.id())) {
+            world.meet("a dead letter is of a stored event");
+        }
         if !is_right {
             let name = ledger.parcels.get(&id).map(|parked| parked.name.clone()).unwrap_or_default();
             let says = format!("{name} is dead after {attempts} attempts: {:?}", letter.cause);

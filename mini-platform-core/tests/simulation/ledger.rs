@@ -7,7 +7,7 @@ use std::time::Duration;
 use mini_platform_core::codec::ParkedEvent;
 use mini_platform_core::domain::{
     AppendOutcome, ClientId, DeathCause, Edge, Event, EventBatch, EventDetails, EventId, IngestOutcome,
-    LeaseId, LeasedParcel, ListVersion, LogRecord, OperationType, Parcel, ParcelId, ParcelVerdict,
+    LeaseId, LeasedParcel, ListVersion, LogRecord, OperationType, Outcome, Parcel, ParcelId, ParcelVerdict,
     ParkReason, Settled, Settlement, StoredEvent, Timestamp, TraceContext, Verdict,
 };
 
@@ -31,15 +31,23 @@ pub(crate) struct Violation {
 pub(crate) enum Answer {
     Finished(IngestOutcome),
     Parked,
-    Refused(String),
+    /// And why, in short and in full.
+    Refused(&'static str, String),
 }
 
 impl Answer {
     pub(crate) fn as_str(&self) -> &str {
         match self {
+            Self::Refused(_, why) => why,
+            other => other.kind(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
             Self::Finished(finished) => finished.outcome.as_str(),
             Self::Parked => "parked",
-            Self::Refused(why) => why,
+            Self::Refused(kind, _) => kind,
         }
     }
 }
@@ -100,8 +108,8 @@ pub(crate) struct Ledger {
     pub(crate) parcels: BTreeMap<ParcelId, Parked>,
     calls: BTreeMap<u64, Call>,
     lanes: BTreeMap<ClientId, VecDeque<ParcelId>>,
-    /// The traces and events whose records are durable in an outbox.
-    journalled: BTreeSet<(u128, EventId)>,
+    /// The outcomes of the traces and events whose records are durable in an outbox, the last of each.
+    journalled: BTreeMap<(u128, EventId), Outcome>,
     /// What workers finished, and for which dispatcher.
     pub(crate) finished: Vec<(Arc<Life>, EventId)>,
     /// What dispatchers tried to park.
@@ -128,10 +136,11 @@ impl Ledger {
         number
     }
 
-    pub(crate) fn abandon(&mut self, number: u64) {
-        if let Some(request) = self.requests.get_mut(&number) {
-            request.is_abandoned = true;
-        }
+    /// Takes in that nobody waits for an answer any more. Says whether there was none yet.
+    pub(crate) fn abandon(&mut self, number: u64) -> bool {
+        let Some(request) = self.requests.get_mut(&number) else { return false };
+        request.is_abandoned = true;
+        request.answered.is_none()
     }
 
     /// Law 7: whoever asks a dispatcher that lives is answered in time.
@@ -302,7 +311,8 @@ impl Ledger {
                 names.push(format!("{name} lease lost"));
                 continue;
             }
-            let holds = parked.lease.take().is_some_and(|(lease, until)| lease == settlement.lease() && now < until);
+            let holds =
+                parked.lease.take().is_some_and(|(lease, until)| lease == settlement.lease() && now < until);
             let (word, state) = match verdict {
                 ParcelVerdict::Done => ("done", ParcelState::Done),
                 ParcelVerdict::Retry { counts: true, .. } => ("retried", ParcelState::Parked),
@@ -311,7 +321,10 @@ impl Ledger {
             };
             parked.state = state;
             let (client, event) = (parked.client.clone(), parked.event.clone());
-            names.push(format!("{name} {word}"));
+            names.push(match verdict {
+                ParcelVerdict::Done => format!("{name} done as {}", self.outcome_of(event.as_ref())),
+                _ => format!("{name} {word}"),
+            });
             if !holds {
                 let says = format!("{name} was settled by {life}, which did not hold it");
                 self.breaks("a parcel is one redriver's at a time", says, [name.clone()]);
@@ -334,13 +347,18 @@ impl Ledger {
         names
     }
 
+    fn outcome_of(&self, parked: Option<&ParkedEvent>) -> &'static str {
+        let key = parked.and_then(|one| Some((trace_number(one.trace?), one.event.id().clone())));
+        key.and_then(|key| self.journalled.get(&key)).map_or("unknown", |outcome| outcome.as_str())
+    }
+
     fn check_journalled(&mut self, name: &str, parked: Option<&ParkedEvent>) {
         let Some(ParkedEvent { event, trace, .. }) = parked else {
             return self.breaks("garbage is never done", format!("{name} is done"), [name.to_owned()]);
         };
         let is_durable = match trace {
-            Some(trace) => self.journalled.contains(&(trace_number(*trace), event.id().clone())),
-            None => self.journalled.iter().any(|(_, id)| id == event.id()),
+            Some(trace) => self.journalled.contains_key(&(trace_number(*trace), event.id().clone())),
+            None => self.journalled.keys().any(|(_, id)| id == event.id()),
         };
         if !is_durable {
             let says = format!("{name} is done, and no record of {} is durable", event.id());
@@ -356,8 +374,8 @@ impl Ledger {
     }
 
     pub(crate) fn journal(&mut self, records: &[LogRecord]) {
-        let keys = records.iter().map(|record| (trace_number(record.trace), record.event.id().clone()));
-        self.journalled.extend(keys);
+        let key = |record: &LogRecord| (trace_number(record.trace), record.event.id().clone());
+        self.journalled.extend(records.iter().map(|record| (key(record), record.outcome)));
     }
 
     /// Takes in that a dispatcher is about to park what it could not finish.

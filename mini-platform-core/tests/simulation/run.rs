@@ -106,7 +106,10 @@ impl Probes {
             }
         }
         let waiting: Vec<usize> = world.disks.iter().map(|disk| disk.waiting()).collect();
-        let says = format!("after {:?} there are records in the outboxes {waiting:?}, or parcels", world.plan.recovery());
+        let says = format!(
+            "after {:?} there are records in the outboxes {waiting:?}, or parcels",
+            world.plan.recovery()
+        );
         world.ledger().breaks("everything is finished in bounded time", says, []);
         sent
     }
@@ -121,7 +124,11 @@ impl Probes {
                 [Answer::Finished(finished)] if finished.outcome == Outcome::Stored));
             if is_last && !is_stored {
                 let says = format!("d{whom} answers {answer:?}");
-                self.wire.world.ledger().breaks("what is healed works", says, [format!("probe-{whom}-{number}")]);
+                self.wire.world.ledger().breaks(
+                    "what is healed works",
+                    says,
+                    [format!("probe-{whom}-{number}")],
+                );
             }
         }
     }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use mini_platform_core::codec::ParkedEvent;
 use mini_platform_core::domain::{Parcel, ParcelContent, ParcelId, ParkReason};
+use mini_platform_core::port::FraudRegistry;
 use mini_platform_core::testkit::{VirtualClock, at, client, transfer};
 use tokio::time::{sleep, timeout};
 
 use super::chance::Chance;
 use super::client::SUSPECTS;
 use super::dispatcher;
-use super::life::Life;
-use super::weather::{Outage, System};
+use super::life::{Host, Life};
+use super::weather::{self, Outage, System};
 use super::world::World;
 
 /// Makes trouble until the time is up.
@@ -38,7 +39,7 @@ async fn befall(world: Arc<World>, chance: Chance) {
         5 => {
             let number = chance.below(world.plan.dispatchers);
             dispatcher::stop(&world, number).await;
-            world.come_back(super::life::Host::Dispatcher(number), chance.millis(100..=4_000));
+            world.come_back(Host::Dispatcher(number), chance.millis(100..=4_000));
         }
         6 => {
             let machine = &world.workers[chance.below(world.plan.workers)];
@@ -59,22 +60,12 @@ async fn befall(world: Arc<World>, chance: Chance) {
 }
 
 async fn outage(world: &Arc<World>, chance: &Chance) {
-    let systems = [
-        System::Network,
-        System::Events,
-        System::Adjacency,
-        System::Registry,
-        System::Lot,
-        System::Disk,
-        System::Log,
-    ];
-    let system = chance.pick(&systems);
-    let how = chance.pick(&[Outage::Refuses, Outage::Silent, Outage::LosesAnswers]);
+    let (system, how) = (chance.pick(&System::ALL), chance.pick(&Outage::ALL));
     if world.is_healed() || world.weather().is_out_of_order(system) {
         return;
     }
     world.note(format_args!("{system:?} is out of order: {how:?}"));
-    world.meet(format!("outage of {system:?}: {how:?}"));
+    world.meet(weather::outage(system, how));
     world.weather().begin(system, how);
     sleep(chance.millis(500..=12_000)).await;
     world.weather().end(system);
@@ -111,7 +102,9 @@ fn jump(world: &Arc<World>, chance: &Chance) {
         .iter()
         .enumerate()
         .map(|(number, machine)| (format!("d{number}"), &machine.clock))
-        .chain(world.workers.iter().enumerate().map(|(number, machine)| (format!("w{number}"), &machine.clock)))
+        .chain(
+            world.workers.iter().enumerate().map(|(number, machine)| (format!("w{number}"), &machine.clock)),
+        )
         .chain([("lot".to_owned(), &world.lot.clock)])
         .collect();
     let (whose, clock) = chance.pick(&clocks);
@@ -128,7 +121,6 @@ pub(crate) async fn change_list(world: &Arc<World>, chance: &Chance) {
 }
 
 async fn roll_back(world: &Arc<World>, chance: &Chance) {
-    use mini_platform_core::port::FraudRegistry;
     let kept = world.registry.history().await.unwrap();
     if kept.is_empty() {
         return;
@@ -150,7 +142,10 @@ async fn park_strange(world: &Arc<World>, chance: &Chance) {
         let id = ParcelId::new(at(1), std::array::from_fn(|_| u8::try_from(chance.below(256)).unwrap()));
         let parcel = Parcel { id, client: name.clone(), content, reason: ParkReason::Timeout };
         // A lot that is full refuses them as any others.
-        if timeout(Duration::from_secs(1), world.lot.park(world, &[parcel])).await.is_ok_and(|one| one.is_ok()) {
+        if timeout(Duration::from_secs(1), world.lot.park(world, &[parcel]))
+            .await
+            .is_ok_and(|one| one.is_ok())
+        {
             world.meet("something strange is parked");
         }
     }

@@ -1,6 +1,6 @@
 //! What goes wrong with calls, and how often.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -42,6 +42,11 @@ pub(crate) enum System {
     Lot,
     Disk,
     Log,
+}
+
+impl System {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Network, Self::Events, Self::Adjacency, Self::Registry, Self::Lot, Self::Disk, Self::Log];
 }
 
 impl Place {
@@ -147,6 +152,10 @@ pub(crate) enum Outage {
     Refuses,
     Silent,
     LosesAnswers,
+}
+
+impl Outage {
+    pub(crate) const ALL: [Self; 3] = [Self::Refuses, Self::Silent, Self::LosesAnswers];
 }
 
 /// What becomes of one call.
@@ -278,10 +287,13 @@ fn of_kind(way: Way, kind: FaultKind) -> Way {
     }
 }
 
-/// Returns every fault that some seed must meet.
-pub(crate) fn all_faults() -> BTreeSet<String> {
-    Place::ALL
-        .into_iter()
-        .flat_map(|place| ways(place).into_iter().map(move |way| format!("{place} {way}")))
-        .collect()
+/// Names every fault that some seed must meet.
+pub(crate) fn all_faults() -> impl Iterator<Item = String> {
+    let faults = |place| ways(place).into_iter().map(move |way| format!("{place} {way}"));
+    let outages = |system| Outage::ALL.into_iter().map(move |how| outage(system, how));
+    Place::ALL.into_iter().flat_map(faults).chain(System::ALL.into_iter().flat_map(outages))
+}
+
+pub(crate) fn outage(system: System, how: Outage) -> String {
+    format!("outage of {system:?}: {how:?}")
 }
