@@ -47,9 +47,9 @@ async fn a_broker_that_is_killed_during_publishing_loses_nothing_and_keeps_the_o
     let Some(mut broker) = KafkaBroker::start() else { return };
     let config = config(&broker.address());
     let log = KafkaLog::connect(&config).await.unwrap();
-    let published = records(0..3_000);
+    let published = records(0..1_000);
     let publishing = async {
-        for call in published.chunks(20) {
+        for call in published.chunks(5) {
             // As the outbox does: the same records again, until they are taken.
             while log.publish(call).await.is_err() {}
         }
@@ -103,8 +103,8 @@ async fn requests_that_get_lost_are_sent_again_in_order() {
     let Some((_broker, proxy)) = behind_proxy().await else { return };
     let config = behind(&proxy);
     let log = KafkaLog::connect(&config).await.unwrap();
-    let published = records(0..1000);
-    for call in published.chunks(100) {
+    let published = records(0..300);
+    for call in published.chunks(30) {
         proxy.set_once(Fault::ResetBeforeForward.when(WRITES));
         log.publish(call).await.unwrap();
     }
