@@ -323,9 +323,10 @@ impl<C: Content> Lanes<C> {
     fn put_off(&mut self, client: &ClientId, not_before: Option<Timestamp>) {
         let Some(lane) = self.lanes.get_mut(client) else { return };
         lane.not_before = lane.not_before.max(not_before);
-        match lane.not_before {
-            Some(due) if due > lane.turn.0 => self.move_turn(client, due),
-            _ => {}
+        if let Some(due) = lane.not_before
+            && due > lane.turn.0
+        {
+            self.move_turn(client, due);
         }
     }
 

@@ -28,6 +28,9 @@ use script::LotScript;
 /// The form in which parcels and lanes are kept, for programs that keep them in another.
 const FORM: &str = "1";
 
+const ANOTHER_FORM: Failure =
+    Failure::Corrupt("the parking lot is kept in the form of another version of this program");
+
 /// The longest pause or lease, in microseconds: 142 years. Scripts count exactly up to twice as much, and add the time.
 const MAX_MICROS: u64 = 1 << 52;
 
@@ -73,6 +76,12 @@ impl fmt::Debug for RedisParkingLot {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Sent {
+    AsText,
+    AsHash,
+}
+
 /// Parcels as the scripts answer them: of each its id and its record.
 type Records = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -83,48 +92,51 @@ impl RedisParkingLot {
 
     /// Checks that everything may be done that is needed, and that the lot is kept in a form that is known.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
-        let form: String = self
-            .try_call(&CHECK, |call| {
-                call.arg(FORM);
-            })
-            .await?;
-        if form == FORM {
-            Ok(())
-        } else {
-            Err(Failure::Corrupt("the parking lot is kept in the form of another version of this program"))
+        let arguments = |call: &mut Cmd| {
+            call.arg(FORM);
+        };
+        for sent in [Sent::AsText, Sent::AsHash] {
+            let form: String = self.send(sent, &CHECK, &arguments).await?;
+            if form != FORM {
+                return Err(ANOTHER_FORM);
+            }
         }
+        Ok(())
     }
 
+    /// Runs a script; with its text, if the server does not know it (any more).
     async fn call<T: FromRedisValue>(
         &self,
         operation: &'static str,
         script: &LotScript,
         arguments: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<T, Fault> {
-        self.try_call(script, arguments).await.map_err(|failure| failure.during(operation))
-    }
-
-    /// Runs a script; with its text, if the server does not know it (any more).
-    async fn try_call<T: FromRedisValue>(
-        &self,
-        script: &LotScript,
-        arguments: impl Fn(&mut Cmd) + Send + Sync,
-    ) -> Result<T, Failure> {
-        let with_arguments = |mut call: Cmd| {
-            call.arg(self.keys.len()).arg(&*self.keys);
-            arguments(&mut call);
-            call
-        };
-        let mut by_hash = cmd("EVALSHA");
-        by_hash.arg(script.hash());
-        match self.connection.try_command(&with_arguments(by_hash)).await {
+        let answer = match self.send(Sent::AsHash, script, &arguments).await {
             Err(Failure::Server(code)) if code == "NOSCRIPT" => {
-                let mut by_text = cmd("EVAL");
-                by_text.arg(script.text());
-                self.connection.try_command(&with_arguments(by_text)).await
+                self.send(Sent::AsText, script, &arguments).await
             }
             answer => answer,
-        }
+        };
+        answer.map_err(|failure| failure.during(operation))
+    }
+
+    async fn send<T: FromRedisValue>(
+        &self,
+        sent: Sent,
+        script: &LotScript,
+        arguments: &(impl Fn(&mut Cmd) + Send + Sync),
+    ) -> Result<T, Failure> {
+        let mut call = match sent {
+            Sent::AsText => cmd("EVAL"),
+            Sent::AsHash => cmd("EVALSHA"),
+        };
+        match sent {
+            Sent::AsText => call.arg(script.text()),
+            Sent::AsHash => call.arg(script.hash()),
+        };
+        call.arg(self.keys.len()).arg(&*self.keys);
+        arguments(&mut call);
+        self.connection.try_command(&call).await
     }
 
     async fn page(

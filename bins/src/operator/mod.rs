@@ -5,12 +5,15 @@
 
 mod feed;
 mod lists;
+mod progress;
 mod reconcile;
+mod replay;
 
 use std::process::ExitCode;
 
 pub use feed::FeedArgs;
 pub use lists::RollbackArgs;
+pub use replay::ReplayArgs;
 
 use anyhow::Context;
 
@@ -32,6 +35,8 @@ pub enum OperatorCommand {
     Verify,
     /// Makes the links of all clients what their events imply
     Rebuild,
+    /// Stores and links the events that the long-term log tells of; what is there already stays
+    Replay(ReplayArgs),
 }
 
 impl OperatorCommand {
@@ -39,19 +44,19 @@ impl OperatorCommand {
         match self {
             Self::Feed(_) => &[Need::Source, Need::LastingRegistry],
             Self::Lists | Self::Rollback(_) => &[Need::LastingRegistry],
-            Self::Verify | Self::Rebuild => &[Need::LastingStores],
+            Self::Verify | Self::Rebuild | Self::Replay(_) => &[Need::LastingStores],
         }
     }
 
     fn ports(&self) -> &'static [Port] {
         match self {
             Self::Feed(_) | Self::Lists | Self::Rollback(_) => &[Port::Registry],
-            Self::Verify | Self::Rebuild => &[Port::Events, Port::Adjacency],
+            Self::Verify | Self::Rebuild | Self::Replay(_) => &[Port::Events, Port::Adjacency],
         }
     }
 }
 
-/// Runs a sub-command and returns its exit code: 0, 1 for differences, 70 for failures, 78 for the configuration.
+/// Runs a sub-command and returns its exit code: 0, 1 for differences and conflicts, 70 for failures, 78 for the configuration.
 #[must_use]
 pub fn exit_code(command: OperatorCommand, config: ConfigArgs) -> ExitCode {
     let outcome = match config.load(command.needs()) {
@@ -74,6 +79,7 @@ async fn run(command: OperatorCommand, config: &Config) -> anyhow::Result<Finish
         OperatorCommand::Rollback(args) => lists::rollback(&args, config, &connections).await,
         OperatorCommand::Verify => reconcile::verify(config, &connections).await,
         OperatorCommand::Rebuild => reconcile::rebuild(config, &connections).await,
+        OperatorCommand::Replay(args) => replay::run(args, config, &connections).await,
     };
     connections.close().await;
     outcome

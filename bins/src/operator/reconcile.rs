@@ -1,24 +1,16 @@
 //! `verify` and `rebuild`: the links of clients against their events.
 
-use std::io::{BufWriter, IsTerminal, Write};
-use std::time::Duration;
+use std::io::{BufWriter, Write};
 
 use anyhow::Context;
-use indicatif::ProgressBar;
 use mini_platform_core::domain::Side;
 use mini_platform_core::reconcile::{Difference, Mode, Neighbour, ReconcileReport, Reconciler};
-use tokio::time::Instant;
 
+use super::progress::Progress;
 use crate::backend::Connections;
 use crate::cli::Finish;
 use crate::config::Config;
 use crate::lifecycle;
-
-/// How often progress is written when nobody can see a bar.
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// How often a spinner turns while nothing else happens.
-const TICK: Duration = Duration::from_millis(200);
 
 /// Names every difference; incomplete when there is any.
 pub(super) async fn verify(config: &Config, connections: &Connections) -> anyhow::Result<Finish> {
@@ -48,8 +40,13 @@ pub(super) async fn verify(config: &Config, connections: &Connections) -> anyhow
 /// Repairs every difference; incomplete when it was told to stop before the end.
 pub(super) async fn rebuild(config: &Config, connections: &Connections) -> anyhow::Result<Finish> {
     let stop = lifecycle::stop_on_signals()?;
-    let mut progress = Progress::start();
-    let report = reconciler(config, connections)?.run(Mode::Repair, &stop, |_| progress.repaired()).await;
+    let (mut progress, mut repaired) = (Progress::start(), 0_u64);
+    let report = reconciler(config, connections)?
+        .run(Mode::Repair, &stop, |_| {
+            repaired += 1;
+            progress.tell(|| format!("{repaired} links repaired so far"));
+        })
+        .await;
     progress.finish();
     let report = report
         .context("the rebuild stopped half-way; what was repaired stays, and a new one does the rest")?;
@@ -94,41 +91,6 @@ fn summary(report: &ReconcileReport, differ: &str) -> String {
         differences.newer,
         differences.surplus
     )
-}
-
-/// How far a rebuild is: on standard error, a spinner on a terminal, else a line now and then.
-struct Progress {
-    bar: Option<ProgressBar>,
-    repaired: u64,
-    last_line: Instant,
-}
-
-impl Progress {
-    fn start() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
-            bar.enable_steady_tick(TICK);
-            bar
-        });
-        Self { bar, repaired: 0, last_line: Instant::now() }
-    }
-
-    fn repaired(&mut self) {
-        self.repaired += 1;
-        let message = || format!("{} links repaired so far", self.repaired);
-        if let Some(bar) = &self.bar {
-            bar.set_message(message());
-        } else if self.last_line.elapsed() >= LINE_EVERY {
-            eprintln!("{}", message());
-            self.last_line = Instant::now();
-        }
-    }
-
-    fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use mini_platform_core::error::{Causes, FaultKind};
-use mini_platform_core::port::LongTermLog as _;
+use mini_platform_core::port::{LogReader as _, LongTermLog as _};
 use mini_platform_kafka::{ConnectError, KafkaConfig, KafkaLog, KafkaLogReader};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -53,6 +54,14 @@ async fn what_a_broker_may_answer_for_a_moment_is_sent_again_once() {
         }
         assert_kept_once(&read(&config).await, &published);
     }
+}
+
+#[tokio::test]
+async fn more_records_than_the_driver_may_hold_go_through_in_pieces() {
+    let (_cluster, config, log) = connected().await;
+    let published = records(0..10_000);
+    log.publish(&published).await.unwrap();
+    assert_kept_once(&read(&config).await, &published);
 }
 
 #[tokio::test]
@@ -134,9 +143,11 @@ async fn whatever_a_broker_answers_records_are_taken_when_they_are_sent_again() 
 #[tokio::test]
 async fn nothing_that_follows_a_lost_record_is_written_without_it() {
     let (cluster, config, log) = connected().await;
+    let first = record("ann", "first");
+    log.publish(std::slice::from_ref(&first)).await.unwrap();
     // As many requests as are under way at a time, slowly, and all of them fail.
     cluster.broker_round_trip_time(ALL, Duration::from_millis(500)).unwrap();
-    cluster.request_errors(Api::Produce, &[Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 5]);
+    cluster.request_errors(Api::Produce, &[Answer::RD_KAFKA_RESP_ERR_INVALID_RECORD; 5]);
     let published: Vec<_> = (0..10).map(|number| record("ann", &number.to_string())).collect();
     let calls = published.iter().zip(0..).map(|(record, place)| {
         let log = &log;
@@ -147,7 +158,7 @@ async fn nothing_that_follows_a_lost_record_is_written_without_it() {
         }
     });
     futures_util::future::join_all(calls).await;
-    assert_eq!(read(&config).await, [], "what waited behind the lost records is not written either");
+    assert_eq!(read(&config).await, [first], "what waited behind the lost records is not written either");
 }
 
 #[tokio::test]
@@ -157,6 +168,36 @@ async fn a_producer_that_may_not_be_idempotent_says_so() {
     cluster.request_errors(Api::InitProducerId, &denied);
     let log = KafkaLog::connect(&config).await.unwrap();
     let (kind, told) = fault(log.publish(&records(0..1)).await);
+    assert_eq!(kind, FaultKind::Denied, "{told}");
+}
+
+#[tokio::test]
+async fn a_reader_that_gets_nothing_is_told_so_in_time() {
+    let (cluster, config, log) = connected().await;
+    let published = records(0..10);
+    log.publish(&published).await.unwrap();
+    for answer in [Answer::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, Answer::RD_KAFKA_RESP_ERR__TRANSPORT] {
+        let limit = Duration::from_secs(2);
+        let reader = KafkaLogReader::connect(&config.clone().with_timeout(limit)).await.unwrap();
+        cluster.request_errors(Api::Fetch, &[answer; 10_000]);
+        let mut stream = reader.records().await.unwrap();
+        let start = Instant::now();
+        let (kind, told) = fault(stream.try_next().await.map(drop));
+        assert!(start.elapsed() < limit * 2, "it took {:?}", start.elapsed());
+        assert!(matches!(kind, FaultKind::Timeout | FaultKind::Unavailable), "{kind:?}: {told}");
+        assert!(told.contains("failed to read records"), "{told}");
+        cluster.clear_request_errors(Api::Fetch);
+        assert_kept_once(&read(&config).await, &published);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_is_denied_the_topic_is_told_so() {
+    let (cluster, config, log) = connected().await;
+    log.publish(&records(0..10)).await.unwrap();
+    let reader = KafkaLogReader::connect(&config).await.unwrap();
+    cluster.request_errors(Api::Fetch, &[Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 100]);
+    let (kind, told) = fault(reader.records().await.unwrap().try_next().await.map(drop));
     assert_eq!(kind, FaultKind::Denied, "{told}");
 }
 

@@ -68,10 +68,6 @@ local function write(command, key, arguments)
   if #arguments > 0 then redis.call(command, key, unpack(arguments)) end
 end
 
--- A full memory makes Redis refuse a script, but only at its first write. One that removes needs no memory: behind it,
--- parcels are given out and taken back, which makes room.
-local function write_although_memory_is_full() redis.call('ZREM', TURNS, '') end
-
 local lot, COUNTERS = {}, {'now', 'seen', 'bytes', 'sequence', 'lane', 'turn', 'lease'}
 for i, value in ipairs(read_all(STATE, COUNTERS)) do lot[COUNTERS[i]] = tonumber(value) or 0 end
 
@@ -82,7 +78,16 @@ clock = clock[1] * 1000000 + clock[2]
 local clock_went_back = clock < lot.seen
 local now = lot.now + math.max(clock - lot.seen, 0)
 
-local function save_lot()
+-- Begins to write, with the counters. Every command that writes is used once before, without effect: what fails for want
+-- of a right or of memory fails here, and not half way.
+--
+-- A full memory makes Redis refuse a script only at its first write. One that removes needs no memory; behind it parcels
+-- are given out and taken back, which makes room.
+local function begin_to_write(although_memory_is_full)
+  if although_memory_is_full then redis.call('ZREM', TURNS, '') end
+  redis.call('ZADD', TURNS, 'XX', 0, '')
+  redis.call('ZREM', TURNS, '')
+  redis.call('HDEL', PARCELS, '')
   lot.now, lot.seen = now, clock
   local values = {}
   for _, name in ipairs(COUNTERS) do push(values, name, lot[name]) end
@@ -133,19 +138,20 @@ local function write_heads(lanes)
     if lane.parcels == 0 then
       push(gone, lane.number)
     elseif lane.has_new_head then
+      local place = redis.call('ZRANGEBYSCORE', QUEUE, lane.number, lane.number, 'LIMIT', 0, 1)[1]
       push(numbers, lane.number)
-      push(ids, behind_count(redis.call('ZRANGEBYSCORE', QUEUE, lane.number, lane.number, 'LIMIT', 0, 1)[1]))
+      push(ids, place and behind_count(place) or '')
     end
   end
   for i, record in ipairs(read_all(PARCELS, ids)) do
-    push(heads, read_parcel(ids[i], record).parked_at, numbers[i])
+    if record then push(heads, read_parcel(ids[i], record).parked_at, numbers[i]) end
   end
   write('ZREM', HEADS, gone)
   write('ZADD', HEADS, heads)
 end
 
 -- Puts parcels at the ends of their lanes.
-local function enter(parcels)
+local function enter(parcels, although_memory_is_full)
   local clients, records, ids, places, heads = {}, {}, {}, {}, {}
   for _, parcel in ipairs(parcels) do push(clients, parcel.client) end
   local lanes = read_lanes(clients)
@@ -164,6 +170,7 @@ local function enter(parcels)
     push(ids, 0, parcel.id)
     push(places, lane.number, place_of(parcel))
   end
+  begin_to_write(although_memory_is_full)
   write('HSET', PARCELS, records)
   write('ZADD', PARKED, ids)
   write('ZADD', QUEUE, places)

@@ -7,10 +7,7 @@ for _, turn in ipairs(redis.call('ZRANGEBYSCORE', TURNS, '-inf', now, 'LIMIT', 0
   push(clients, behind_count(turn))
 end
 if #clients == 0 then
-  if clock_went_back then
-    write_although_memory_is_full()
-    save_lot()
-  end
+  if clock_went_back then begin_to_write(true) end
   return {0, {}}
 end
 -- Not from zero: who holds a lease of what was lost since must not meet its number again.
@@ -30,7 +27,6 @@ for _, client in ipairs(clients) do
 end
 local records = read_records(ids)
 if not records then return damaged() end
-write_although_memory_is_full()
+begin_to_write(true)
 write_lanes(leased)
-save_lot()
 return {lot.lease, records}

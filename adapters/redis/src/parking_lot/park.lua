@@ -16,6 +16,5 @@ if #new == 0 then return 'done' end
 local held = redis.call('ZCARD', PARKED) + redis.call('ZCARD', DEAD)
 if held + #new > tonumber(ARGV[1]) or lot.bytes + bytes > tonumber(ARGV[2]) then return 'full' end
 lot.bytes = lot.bytes + bytes
-enter(new)
-save_lot()
+enter(new, false)
 return 'done'

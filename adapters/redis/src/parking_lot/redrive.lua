@@ -3,8 +3,7 @@
 local id = ARGV[1]
 local parcel = read_dead(id)
 if not parcel then return 0 end
-redis.call('ZREM', DEAD, id)
 parcel.attempts, parcel.parked_at, parcel.lease, parcel.cause, parcel.died_at = 0, clock, 0, 0, 0
-enter({parcel})
-save_lot()
+enter({parcel}, true)
+redis.call('ZREM', DEAD, id)
 return 1

@@ -67,7 +67,7 @@ for at = 1, #ARGV, STEP do
 end
 if not next(touched) then return answer end
 
-write_although_memory_is_full()
+begin_to_write(true)
 write('ZREM', PARKED, left)
 write('ZREM', QUEUE, places)
 write('HDEL', PARCELS, forgotten)
@@ -75,5 +75,4 @@ write('HSET', PARCELS, kept)
 write('ZADD', DEAD, dead)
 write_heads(touched)
 write_lanes(touched)
-save_lot()
 return answer

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mini_platform_core::domain::{DeathCause, LotLimits, ParcelQuery, ParkReason, Settled};
+use mini_platform_core::domain::{DeathCause, LeaseRequest, LotLimits, ParcelQuery, ParkReason, Settled};
 use mini_platform_core::error::{FaultKind, LotError};
 use mini_platform_core::port::ParkingLot;
 use mini_platform_redis::testkit::RedisServer;
@@ -108,7 +108,7 @@ async fn a_lot_that_lost_a_part_says_so() {
         let Some((server, lot)) = server_with_lot().await else { return };
         park(&lot, "ann", [1]).await.unwrap();
         server.ask::<()>(damage);
-        let leased = lot.lease(mini_platform_core::domain::LeaseRequest::new(1, LONG)).await;
+        let leased = lot.lease(LeaseRequest::new(1, LONG)).await;
         assert_eq!(fault_kind(leased), kind, "{damage:?}");
     }
 }
@@ -129,7 +129,7 @@ async fn the_largest_call_is_all_or_none() {
         (0..1024).map(|n| crate::common::parcel(n, &format!("client {}", n % 700))).collect();
     lot.park(&parcels).await.unwrap();
     assert_eq!(parked(&lot).await.len(), 1024);
-    let leased = lot.lease(mini_platform_core::domain::LeaseRequest::new(1024, LONG)).await.unwrap();
+    let leased = lot.lease(LeaseRequest::new(1024, LONG)).await.unwrap();
     let settlements: Vec<_> = leased.into_iter().map(|leased| leased.done()).collect();
     assert_eq!(lot.settle(&settlements).await.unwrap(), [Settled::Yes; 1024]);
     assert!(parked(&lot).await.is_empty());

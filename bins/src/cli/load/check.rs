@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use mini_platform_core::port::LogReader;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::audit::{Audit, Branch, Interaction, PutOff, Report};
 use super::event::LoadEvent;
 use super::ledger::LedgerReader;
+use crate::cli::pages::{items, next_page_token, with_parameters};
 use crate::client::{ClientError, PlatformClient, path_segment};
 
 /// Events that pages show and that are asked for by their id as well: enough to find an index that lost a part, and a
@@ -86,18 +87,15 @@ impl Checker<'_> {
         }
     }
 
-    /// Follows the pages of a route to their end. A platform without the route has no pages.
+    /// Follows the pages of a route to their end. A platform without a parking lot has no pages of one.
     async fn pages<T: DeserializeOwned>(&self, route: &str, mut take: impl FnMut(T)) -> anyhow::Result<()> {
         let mut path = format!("{route}?limit=1000");
-        while let Some(mut page) = self.get(&path).await? {
-            let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
-                bail!("the platform's answer is no page");
-            };
-            for item in items {
-                take(serde_json::from_value(item).context("an item of a page cannot be read")?);
+        while let Some(page) = self.get(&path).await? {
+            for item in items(&page)? {
+                take(T::deserialize(item).context("an item of a page cannot be read")?);
             }
-            let Some(token) = page.get("next_page_token").and_then(Value::as_str) else { break };
-            path = format!("{route}?limit=1000&page_token={}", path_segment(token));
+            let Some(token) = next_page_token(&page) else { break };
+            path = with_parameters(route, &[("limit", Some("1000")), ("page_token", Some(token))]);
         }
         Ok(())
     }
@@ -107,9 +105,7 @@ impl Checker<'_> {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             let parked = self.get("/v1/parked?limit=1").await?;
-            let is_empty =
-                parked.as_ref().and_then(|page| page.get("items")?.as_array()).is_none_or(Vec::is_empty);
-            if is_empty {
+            if parked.as_ref().map(items).transpose()?.is_none_or(<[_]>::is_empty) {
                 break;
             }
             sleep(PAUSE).await;
