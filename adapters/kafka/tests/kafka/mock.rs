@@ -158,6 +158,7 @@ async fn nothing_that_follows_a_lost_record_is_written_without_it() {
         }
     });
     futures_util::future::join_all(calls).await;
+    cluster.broker_round_trip_time(ALL, Duration::ZERO).unwrap();
     assert_eq!(read(&config).await, [first], "what waited behind the lost records is not written either");
 }
 
