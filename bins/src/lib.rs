@@ -12,6 +12,9 @@ mod clustering;
 pub mod config;
 pub mod dispatching;
 pub mod feeding;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod lifecycle;
 pub mod operator;

@@ -323,9 +323,10 @@ impl<C: Content> Lanes<C> {
     fn put_off(&mut self, client: &ClientId, not_before: Option<Timestamp>) {
         let Some(lane) = self.lanes.get_mut(client) else { return };
         lane.not_before = lane.not_before.max(not_before);
-        match lane.not_before {
-            Some(due) if due > lane.turn.0 => self.move_turn(client, due),
-            _ => {}
+        if let Some(due) = lane.not_before
+            && due > lane.turn.0
+        {
+            self.move_turn(client, due);
         }
     }
 
@@ -495,7 +496,7 @@ impl<C: Content> Lanes<C> {
         let sequence = *self.sequences.get(&id)?;
         let held = self.parked.get(&sequence)?.held.clone();
         let not_before = self.lanes.get(&held.client).and_then(|lane| lane.not_before);
-        let pause = not_before.map(|not_before| {
+        let pause = not_before.filter(|not_before| *not_before > self.time.now).map(|not_before| {
             let since = self.time.seen;
             Pause { since, until: since.saturating_add(not_before.since(self.time.now)) }
         });

@@ -33,7 +33,7 @@ impl EmbeddedConfig {
         self
     }
 
-    /// Sets the clock that says when a fraud list was loaded.
+    /// Sets the clock that says when a fraud list was loaded, and when a parcel is due.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

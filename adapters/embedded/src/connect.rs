@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use fjall::OwnedWriteBatch;
-use mini_platform_core::domain::MatchMode;
+use mini_platform_core::domain::{LotLimits, MatchMode};
 use mini_platform_core::port::Clock;
 use tokio::sync::mpsc;
 use tokio::task;
@@ -21,11 +21,12 @@ use crate::folder::Folder;
 use crate::fraud_registry::EmbeddedFraudRegistry;
 use crate::lists::{self, Lists};
 use crate::newest::NewestLinks;
+use crate::parking_lot::{self, EmbeddedParkingLot};
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::writer::{Commit, Job, MAX_QUEUED_JOBS, Writer};
 
-/// An open folder: event store, adjacency store and fraud registry on one database.
+/// An open folder: event store, adjacency store, fraud registry and parking lot on one database.
 ///
 /// One process has a folder open at a time. Close it with [`Embedded::close`]; a drop does the same, and makes
 /// the dropping thread wait. Handles that outlive it answer faults.
@@ -37,6 +38,7 @@ pub struct Embedded {
     clock: Arc<dyn Clock>,
     next_list: Arc<AtomicU64>,
     match_mode: Mutex<Option<MatchMode>>,
+    parking_lot: Mutex<Option<(LotLimits, EmbeddedParkingLot)>>,
 }
 
 impl fmt::Debug for Embedded {
@@ -81,6 +83,7 @@ impl Embedded {
             clock: config.clock(),
             next_list: Arc::new(AtomicU64::new(next_list)),
             match_mode: Mutex::default(),
+            parking_lot: Mutex::default(),
         })
     }
 
@@ -131,6 +134,28 @@ impl Embedded {
         let next = Lists { record, index: Some(Arc::new(index)), confirmed: lists.confirmed };
         self.shared.lists.store(Arc::new(next));
         Ok(())
+    }
+
+    /// Returns the parking lot. The first call reads what is known of the parcels, without their contents, about a second
+    /// for a million.
+    ///
+    /// # Errors
+    /// The parcels cannot be read, or an earlier call asked for other limits.
+    pub fn parking_lot(&self, limits: LotLimits) -> Result<EmbeddedParkingLot, OpenError> {
+        let mut used = self.parking_lot.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*used {
+            Some((used, lot)) if *used == limits => return Ok(lot.clone()),
+            Some((used, _)) => return Err(OpenError::LimitsInUse(*used)),
+            None => {}
+        }
+        let records = match self.shared.store.load_full() {
+            Some(store) => parking_lot::read_records(&store)
+                .map_err(|failure| OpenError::of(self.dir.clone(), failure))?,
+            None => Vec::new(),
+        };
+        let lot = EmbeddedParkingLot::new(Arc::clone(&self.shared), Arc::clone(&self.clock), limits, records);
+        *used = Some((limits, lot.clone()));
+        Ok(lot)
     }
 
     /// Finishes what is queued, writes everything into tables, so that the next open is quick, and gives the

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fjall::LsmError;
-use mini_platform_core::domain::MatchMode;
+use mini_platform_core::domain::{LotLimits, MatchMode};
 use mini_platform_core::error::{BoxError, Fault, FaultKind};
 
 const BACKEND: &str = "embedded store";
@@ -66,6 +66,9 @@ pub enum OpenError {
     /// The fraud registry of this folder is in use with another match mode.
     #[error("the fraud registry is in use with match mode {0:?}")]
     MatchModeInUse(MatchMode),
+    /// The parking lot of this folder is in use with other limits.
+    #[error("the parking lot is in use with room for {} parcels and {} bytes", .0.parcels, .0.bytes)]
+    LimitsInUse(LotLimits),
 }
 
 fn holder_name(holder: Option<u32>) -> String {

@@ -67,6 +67,8 @@ pub(crate) enum Decision {
     Link(Result<(), Failure>),
     Unlink(Result<(), Failure>),
     List(ListDecision),
+    /// Parcels were decided on before they came here.
+    Parcels,
     Nothing,
 }
 
@@ -88,6 +90,7 @@ impl<'a> Group<'a> {
             Job::Link(job) => Decision::Link(self.link(job)),
             Job::Unlink(job) => Decision::Unlink(self.unlink(job)),
             Job::List(job) => Decision::List(self.list(job)),
+            Job::Parcels(_) => Decision::Parcels,
             Job::Wake => Decision::Nothing,
         }
     }
@@ -224,6 +227,7 @@ impl Decision {
                 Answer::new(job.reply, decision)
             }
             (Self::List(decision), Job::List(job)) => job.write(decision, store, batch),
+            (Self::Parcels, Job::Parcels(job)) => job.write(store, batch),
             _ => Answer::nobody(),
         }
     }
@@ -238,15 +242,20 @@ pub(crate) struct Answer(Box<Tell>);
 impl Answer {
     /// Tells a decision, unless the commit failed. A caller that is gone needs no answer.
     pub(crate) fn new<T: Send + 'static>(reply: Reply<T>, decision: Result<T, Failure>) -> Self {
-        Self(Box::new(move |failed| {
+        Self::with(move |failed| {
             let answer = failed.map_or(decision, |failure| Err(failure.clone()));
             drop(reply.send(answer));
-        }))
+        })
+    }
+
+    /// Does something with the end of the commit.
+    pub(crate) fn with(tell: impl FnOnce(Option<&Failure>) + Send + 'static) -> Self {
+        Self(Box::new(tell))
     }
 
     /// Nobody waits.
     pub(crate) fn nobody() -> Self {
-        Self(Box::new(|_| {}))
+        Self::with(|_| {})
     }
 
     pub(crate) fn send(self, failed: Option<&Failure>) {

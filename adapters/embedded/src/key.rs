@@ -8,7 +8,7 @@
 //! - `lists`: list number, chunk number
 //!
 //! Keys of `events` are the bytes of the event id; keys of `clients`, where they stand in order, those of the
-//! client id.
+//! client id; keys of `parcels` and `contents` those of the parcel id.
 //!
 //! In front of a client's keys in `timeline` and `links` stands a hash of its id. Nobody asks there for clients in
 //! order, and the engine's memtables hold the first four bytes of a key in place: when these differ, a step of a

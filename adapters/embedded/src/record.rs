@@ -6,12 +6,14 @@
 use std::borrow::Cow;
 
 use mini_platform_core::domain::{
-    Amount, BranchId, ClientId, Event, EventDetails, EventId, ListEntry, ListVersion, OccurredAt,
-    OperationType, StoredEvent, Timestamp,
+    Amount, BranchId, ClientId, DeathCause, Event, EventDetails, EventId, ListEntry, ListVersion, OccurredAt,
+    OperationType, ParcelContent, ParcelId, ParkReason, StoredEvent, Timestamp,
 };
+use mini_platform_core::lanes::{Held, Pause, Record, RecordState};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BadRecord;
+use crate::parking_lot::OnDisk;
 
 /// First byte of every value.
 const FORM: u8 = 1;
@@ -54,6 +56,31 @@ pub(crate) struct ListsRecord {
     pub(crate) in_force: Option<u64>,
     /// Newest publication first.
     pub(crate) kept: Vec<KeptList>,
+}
+
+/// A parcel without its id, which is the key, and without its content. Reasons are kept by their wire names.
+#[derive(Serialize, Deserialize)]
+struct ParcelRecord<'a> {
+    client: &'a str,
+    bytes: u16,
+    reason: &'a str,
+    attempts: u32,
+    parked_at: Timestamp,
+    #[serde(borrow)]
+    state: ParcelState<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum ParcelState<'a> {
+    /// With the beginning and the end of a pause.
+    Parked {
+        sequence: u64,
+        pause: Option<(Timestamp, Timestamp)>,
+    },
+    Dead {
+        cause: &'a str,
+        died_at: Timestamp,
+    },
 }
 
 fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) {
@@ -169,6 +196,67 @@ pub(crate) fn read_lists(bytes: &[u8]) -> Result<ListsRecord, BadRecord> {
     decode("meta", bytes)
 }
 
+/// Writes the value of a parcel.
+pub(crate) fn write_parcel(parcel: &Record<OnDisk>) -> Vec<u8> {
+    let held = &parcel.held;
+    let state = match parcel.state {
+        RecordState::Parked { sequence, pause } => {
+            ParcelState::Parked { sequence, pause: pause.map(|pause| (pause.since, pause.until)) }
+        }
+        RecordState::Dead { cause, died_at } => ParcelState::Dead { cause: cause.as_str(), died_at },
+    };
+    let record = ParcelRecord {
+        client: held.client.as_str(),
+        bytes: held.content.0,
+        reason: held.reason.as_str(),
+        attempts: held.attempts,
+        parked_at: held.parked_at,
+        state,
+    };
+    let mut out = Vec::new();
+    encode(&record, &mut out);
+    out
+}
+
+/// Reads a parcel.
+pub(crate) fn read_parcel(key: &[u8], bytes: &[u8]) -> Result<Record<OnDisk>, BadRecord> {
+    let record: ParcelRecord<'_> = decode("parcels", bytes)?;
+    let restored = key.try_into().ok().and_then(|id| restore_parcel(ParcelId::from_bytes(id), &record));
+    restored.ok_or(BadRecord { keyspace: "parcels", reason: "it is no valid parcel" })
+}
+
+fn restore_parcel(id: ParcelId, record: &ParcelRecord<'_>) -> Option<Record<OnDisk>> {
+    let held = Held {
+        id,
+        client: ClientId::new(record.client).ok()?,
+        content: OnDisk(record.bytes),
+        reason: ParkReason::from_name(record.reason)?,
+        attempts: record.attempts,
+        parked_at: record.parked_at,
+    };
+    let state = match record.state {
+        ParcelState::Parked { sequence, pause } => {
+            RecordState::Parked { sequence, pause: pause.map(|(since, until)| Pause { since, until }) }
+        }
+        ParcelState::Dead { cause, died_at } => {
+            RecordState::Dead { cause: DeathCause::from_name(cause)?, died_at }
+        }
+    };
+    Some(Record { held, state })
+}
+
+/// Writes the content of a parcel, as it is.
+pub(crate) fn write_content(content: &ParcelContent) -> Vec<u8> {
+    [&[FORM], content.as_bytes()].concat()
+}
+
+/// Reads the content of a parcel.
+pub(crate) fn read_content(bytes: &[u8]) -> Result<ParcelContent, BadRecord> {
+    let bad = |reason| BadRecord { keyspace: "contents", reason };
+    let content = bytes.strip_prefix(&[FORM]).ok_or(bad("its form is unknown"))?;
+    ParcelContent::new(content.to_vec()).map_err(|_| bad("it is too long"))
+}
+
 #[cfg(test)]
 mod tests {
     use mini_platform_core::domain::Etag;
@@ -232,6 +320,56 @@ mod tests {
         assert_eq!(read_chunk(&write_chunk(&entries)), Ok(entries));
     }
 
+    fn parcels() -> [Record<OnDisk>; 3] {
+        let held = Held {
+            id: ParcelId::from_bytes([7; 16]),
+            client: ClientId::new("Ann 🦀").unwrap(),
+            content: OnDisk(300),
+            reason: ParkReason::Timeout,
+            attempts: 3,
+            parked_at: at(-5),
+        };
+        let pause = Some(Pause { since: at(1), until: at(9) });
+        [
+            RecordState::Parked { sequence: u64::MAX, pause },
+            RecordState::Parked { sequence: 0, pause: None },
+            RecordState::Dead { cause: DeathCause::Undecodable, died_at: at(7) },
+        ]
+        .map(|state| Record { held: held.clone(), state })
+    }
+
+    #[test]
+    fn a_parcel_survives_its_record() {
+        for parcel in parcels() {
+            let written = write_parcel(&parcel);
+            assert_eq!(read_parcel(&[7; 16], &written), Ok(parcel));
+            assert!(read_parcel(&[7; 15], &written).is_err(), "its key is its id");
+            for length in 0..written.len() {
+                assert!(read_parcel(&[7; 16], &written[..length]).is_err(), "cut to {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_form_of_parcels_on_the_disk_stays_as_it_is() {
+        let [waiting, _, dead] = parcels().map(|parcel| write_parcel(&parcel));
+        let expected: &[u8] =
+            b"\x01\x08Ann \xf0\x9f\xa6\x80\xac\x02\x07timeout\x03\x09\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01\x02\x12";
+        assert_eq!(waiting, expected);
+        let expected: &[u8] =
+            b"\x01\x08Ann \xf0\x9f\xa6\x80\xac\x02\x07timeout\x03\x09\x01\x0bundecodable\x0e";
+        assert_eq!(dead, expected);
+    }
+
+    #[test]
+    fn contents_are_kept_as_they_are() {
+        for content in [&b""[..], b"\xff\0", &[1; 16 * 1024]] {
+            let content = ParcelContent::new(content.to_vec()).unwrap();
+            assert_eq!(read_content(&write_content(&content)), Ok(content));
+        }
+        assert!(read_content(b"").is_err() && read_content(b"\x02x").is_err());
+    }
+
     #[test]
     fn a_record_that_is_cut_or_longer_is_refused() {
         let whole = written(&transfer());
@@ -272,6 +410,8 @@ mod tests {
                 let _ = read_link(bytes);
                 let _ = read_chunk(bytes);
                 let _ = read_lists(bytes);
+                let _ = read_parcel(&[7; 16], bytes);
+                let _ = read_content(bytes);
             }
         }
     }

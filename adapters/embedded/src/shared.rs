@@ -31,9 +31,13 @@ impl Shared {
         let (reply, answer) = oneshot::channel();
         let sent = self.jobs.send(job(reply)).await;
         sent.map_err(|_| Failure::Closed.during(operation))?;
-        // A writer that is gone leaves the reply unsent.
-        let answer = answer.await.unwrap_or(Err(Failure::Closed));
-        answer.map_err(|failure| failure.during(operation))
+        answered(operation, answer).await
+    }
+
+    /// Waits for room in the writer's queue. What takes it then is sent at once, and stays in order with what else is
+    /// decided under the caller's lock.
+    pub(crate) async fn room(&self, operation: &'static str) -> Result<mpsc::Permit<'_, Job>, Fault> {
+        self.jobs.reserve().await.map_err(|_| Failure::Closed.during(operation))
     }
 
     /// Reads on a thread that may wait for the disk.
@@ -47,4 +51,14 @@ impl Shared {
         // A task that is gone was cancelled by a runtime that shuts down, or died.
         answer.unwrap_or(Err(Failure::Closed)).map_err(|failure| failure.during(operation))
     }
+}
+
+/// Waits for the writer's answer to a job.
+pub(crate) async fn answered<T>(
+    operation: &'static str,
+    answer: oneshot::Receiver<Result<T, Failure>>,
+) -> Result<T, Fault> {
+    // A writer that is gone leaves the reply unsent.
+    let answer = answer.await.unwrap_or(Err(Failure::Closed));
+    answer.map_err(|failure| failure.during(operation))
 }

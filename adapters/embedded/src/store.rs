@@ -19,10 +19,14 @@ use crate::lists::Lists;
 use crate::record::{self, ListsRecord};
 
 /// The form of the whole database, kept in it.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The form without the keyspace `clients`, which is added when it is met.
 const FORMAT_WITHOUT_CLIENTS: u8 = 1;
+
+/// The form without the keyspaces of parcels. A program that knows no more than this form must not go on in a folder
+/// where acknowledged events wait.
+const FORMAT_WITHOUT_PARCELS: u8 = 2;
 const FORMAT_KEY: &str = "format";
 const LISTS_KEY: &str = "lists";
 /// Apart from the lists, which the first folders have without it.
@@ -31,7 +35,7 @@ const NEWEST_LINK_KEY: &str = "newest link";
 
 /// How much a keyspace gathers in memory before it writes a table, in bytes.
 ///
-/// Up to [`MAX_SEALED`] + 1 of them are in memory for each of the four large keyspaces.
+/// Up to [`MAX_SEALED`] + 1 of them are in memory for each of the six large keyspaces.
 const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The least that is worth a table when nobody writes.
@@ -63,6 +67,9 @@ pub(crate) struct Store {
     pub(crate) links: Keyspace,
     pub(crate) clients: Keyspace,
     pub(crate) lists: Keyspace,
+    /// All of a parcel but its content, which is most of it and never changes.
+    pub(crate) parcels: Keyspace,
+    pub(crate) contents: Keyspace,
     meta: Keyspace,
     db: Database,
     folder: Folder,
@@ -91,6 +98,8 @@ impl Store {
             links: db.keyspace("links", || options(MEMTABLE_BYTES))?,
             clients: db.keyspace("clients", || ranges_only(MEMTABLE_BYTES))?,
             lists: db.keyspace("lists", || ranges_only(SMALL_MEMTABLE_BYTES))?,
+            parcels: db.keyspace("parcels", || ranges_only(MEMTABLE_BYTES))?,
+            contents: db.keyspace("contents", || options(MEMTABLE_BYTES))?,
             meta: db.keyspace("meta", || ranges_only(SMALL_MEMTABLE_BYTES))?,
             db,
             folder,
@@ -105,16 +114,18 @@ impl Store {
             Some([FORMAT_WITHOUT_CLIENTS]) => {
                 self.add_clients().map_err(|failure| OpenError::of(dir(), failure))
             }
+            Some([FORMAT_WITHOUT_PARCELS]) | None => self.put_format().map_err(failed),
             Some(other) => {
                 let found = other.first().copied().unwrap_or_default();
                 Err(OpenError::Format { dir: dir(), found, expected: FORMAT })
             }
-            None => {
-                let mut batch = self.batch(1);
-                batch.insert(&self.meta, FORMAT_KEY, [FORMAT]);
-                batch.commit().map_err(failed)
-            }
         }
+    }
+
+    fn put_format(&self) -> fjall::Result<()> {
+        let mut batch = self.batch(1);
+        batch.insert(&self.meta, FORMAT_KEY, [FORMAT]);
+        batch.commit()
     }
 
     /// Writes down which clients there are. What is cut short is done again at the next start.
@@ -129,8 +140,7 @@ impl Store {
                 batch.insert(&self.clients, client?.as_str(), []);
             }
             if batch.is_empty() {
-                batch.insert(&self.meta, FORMAT_KEY, [FORMAT]);
-                return Ok(batch.commit()?);
+                return Ok(self.put_format()?);
             }
             batch.commit()?;
             self.seal_full_memtables()?;
@@ -207,13 +217,18 @@ impl Store {
         Ok(batch.commit()?)
     }
 
-    fn keyspaces(&self) -> [&Keyspace; 6] {
-        [&self.events, &self.timeline, &self.links, &self.clients, &self.lists, &self.meta]
+    /// The keyspaces that take much, and fill memtables.
+    fn large_keyspaces(&self) -> [&Keyspace; 6] {
+        [&self.events, &self.timeline, &self.links, &self.clients, &self.parcels, &self.contents]
+    }
+
+    fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
+        self.large_keyspaces().into_iter().chain([&self.lists, &self.meta])
     }
 
     /// Waits until the engine has room for a batch.
     pub(crate) fn wait_for_room(&self) -> fjall::Result<()> {
-        while self.keyspaces().iter().any(|keyspace| keyspace.sealed_memtable_count() >= MAX_SEALED) {
+        while self.keyspaces().any(|keyspace| keyspace.sealed_memtable_count() >= MAX_SEALED) {
             self.pause()?;
         }
         Ok(())
@@ -233,7 +248,7 @@ impl Store {
     }
 
     fn seal_memtables(&self, least_bytes: u64) -> fjall::Result<()> {
-        for keyspace in [&self.events, &self.timeline, &self.links, &self.clients] {
+        for keyspace in self.large_keyspaces() {
             if keyspace.tree.active_memtable().size() >= least_bytes {
                 keyspace.rotate_memtable()?;
             }
@@ -269,7 +284,7 @@ impl Store {
         for keyspace in self.keyspaces() {
             keyspace.rotate_memtable()?;
         }
-        while self.keyspaces().iter().any(|keyspace| keyspace.sealed_memtable_count() > 0) {
+        while self.keyspaces().any(|keyspace| keyspace.sealed_memtable_count() > 0) {
             self.pause()?;
         }
         self.folder.set_everything_is_in_tables();

@@ -28,6 +28,7 @@ use crate::fraud_registry::ListJob;
 use crate::group::{Answer, Group, Pending};
 use crate::lists::Lists;
 use crate::newest::NewestLinks;
+use crate::parking_lot::ParcelJob;
 use crate::store::Store;
 
 /// How many jobs may wait for the writer before callers wait. A job is a batch, so this is far more than one
@@ -41,7 +42,8 @@ const MAX_GROUP_WEIGHT: usize = 4096;
 /// How long nobody must have written before memtables become tables early.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// The items that an event (its record and two timeline entries) or an edge becomes, but for clients that are new.
+/// The items that an event (its record and two timeline entries), an edge or a parcel becomes, but for clients that are
+/// new.
 const ITEMS_PER_WEIGHT: usize = 3;
 
 /// Where the answer of a job goes.
@@ -54,6 +56,7 @@ pub(crate) enum Job {
     Unlink(LinkJob),
     /// Ends a group, so that a group has one at most.
     List(ListJob),
+    Parcels(ParcelJob),
     /// Only wakes the writer, which then sees that it is to stop.
     Wake,
 }
@@ -64,6 +67,7 @@ impl Job {
             Self::Append(job) => job.weight(),
             Self::Link(job) | Self::Unlink(job) => job.weight(),
             Self::List(_) => 1,
+            Self::Parcels(job) => job.weight(),
             Self::Wake => 0,
         }
     }
@@ -259,15 +263,18 @@ mod tests {
 
     use futures_util::future::join_all;
     use futures_util::poll;
-    use mini_platform_core::domain::{AppendOutcome, EventBatch, Recording};
-    use mini_platform_core::error::{FaultKind, Retry, StoreError};
-    use mini_platform_core::port::EventStore;
-    use mini_platform_core::testkit::{at, batch, id, transfer};
+    use mini_platform_core::domain::{
+        AppendOutcome, EventBatch, LeaseRequest, LotLimits, LotStatus, Parcel, ParcelContent, ParcelId,
+        ParcelQuery, ParkReason, Recording, Settled,
+    };
+    use mini_platform_core::error::{FaultKind, LotError, Retry, StoreError};
+    use mini_platform_core::port::{EventStore, ParkingLot};
+    use mini_platform_core::testkit::{at, batch, client, id, transfer};
     use tempfile::TempDir;
 
     use super::*;
     use crate::folder::Folder;
-    use crate::{Embedded, EmbeddedConfig, EmbeddedEventStore};
+    use crate::{Embedded, EmbeddedConfig, EmbeddedEventStore, EmbeddedParkingLot};
 
     /// A store whose commits wait until the test lets them go, or fails them. When a test ends early they fail,
     /// as `go` is dropped before the store.
@@ -299,6 +306,17 @@ mod tests {
 
     async fn append(store: &EmbeddedEventStore, batch: EventBatch) -> Result<Vec<AppendOutcome>, StoreError> {
         store.append(&batch, at(9)).await
+    }
+
+    fn parcel(number: u8) -> Parcel {
+        let (id, content) = (ParcelId::new(at(0), [number; 10]), ParcelContent::new(vec![number]).unwrap());
+        Parcel { id, client: client("ann"), content, reason: ParkReason::Timeout }
+    }
+
+    /// How many parcels are leased.
+    async fn lease(lot: &EmbeddedParkingLot) -> Result<usize, LotError> {
+        let request = LeaseRequest::new(10, Duration::from_secs(3_600));
+        lot.lease(request).await.map(|leased| leased.len())
     }
 
     fn cause(error: &StoreError) -> String {
@@ -365,6 +383,70 @@ mod tests {
         let reopened = Embedded::open(&EmbeddedConfig::new(gate.dir.path())).unwrap();
         let outcome = append(&reopened.event_store(), one("a", "bob")).await.unwrap();
         assert_eq!(outcome, [AppendOutcome::Stored], "after a restart the resend finds out");
+    }
+
+    #[tokio::test]
+    async fn a_parcel_is_given_out_once_it_is_durable() {
+        let gate = gated();
+        let lot = gate.embedded.parking_lot(LotLimits::default()).unwrap();
+        let parcels = [parcel(1)];
+        let mut first = lot.park(&parcels);
+        assert_eq!(poll!(&mut first).map(drop), Poll::Pending);
+        gate.entered.recv().unwrap();
+        let mut again = lot.park(&parcels);
+        assert_eq!(poll!(&mut again).map(drop), Poll::Pending);
+        assert_eq!(lease(&lot).await.unwrap(), 0, "nobody tries what may be lost");
+        assert!(lot.parked(&ParcelQuery::default()).await.unwrap().items.is_empty(), "nor sees it");
+        assert_eq!(poll!(&mut again).map(drop), Poll::Pending, "what it says rests on the first commit");
+        gate.go.send(true).unwrap();
+        first.await.unwrap();
+        again.await.unwrap();
+        assert_eq!(lot.parked(&ParcelQuery::default()).await.unwrap().items.len(), 1);
+        assert_eq!(lease(&lot).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_settlement_is_seen_at_once_and_answered_when_it_is_durable() {
+        let gate = gated();
+        let lot = gate.embedded.parking_lot(LotLimits::default()).unwrap();
+        gate.go.send(true).unwrap();
+        lot.park(&[parcel(1)]).await.unwrap();
+        gate.entered.recv().unwrap();
+        let request = LeaseRequest::new(1, Duration::from_secs(3_600));
+        let done = [lot.lease(request).await.unwrap().remove(0).done()];
+        let mut settling = lot.settle(&done);
+        assert_eq!(poll!(&mut settling).map(drop), Poll::Pending);
+        gate.entered.recv().unwrap();
+        let mut again = lot.settle(&done);
+        assert_eq!(poll!(&mut again).map(drop), Poll::Pending, "what it says rests on the first commit");
+        assert_eq!(lot.status().await.unwrap(), LotStatus::default());
+        gate.go.send(true).unwrap();
+        assert_eq!(settling.await.unwrap(), [Settled::Yes]);
+        assert_eq!(again.await.unwrap(), [Settled::LeaseLost]);
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_commit_no_parcel_is_taken_or_given_out() {
+        let gate = gated();
+        let lot = gate.embedded.parking_lot(LotLimits::default()).unwrap();
+        gate.go.send(true).unwrap();
+        lot.park(&[parcel(1)]).await.unwrap();
+        gate.entered.recv().unwrap();
+        let parcels = [parcel(2)];
+        let mut failing = lot.park(&parcels);
+        assert_eq!(poll!(&mut failing).map(drop), Poll::Pending);
+        gate.entered.recv().unwrap();
+        let mut again = lot.park(&parcels);
+        assert_eq!(poll!(&mut again).map(drop), Poll::Pending);
+        gate.go.send(false).unwrap();
+        for refused in [failing.await.unwrap_err(), again.await.unwrap_err(), lease(&lot).await.unwrap_err()]
+        {
+            assert!(matches!(&refused, LotError::Fault(fault) if fault.kind() == FaultKind::Internal));
+        }
+        drop((gate.embedded, lot));
+        let reopened = Embedded::open(&EmbeddedConfig::new(gate.dir.path())).unwrap();
+        let lot = reopened.parking_lot(LotLimits::default()).unwrap();
+        assert_eq!(lease(&lot).await.unwrap(), 1, "what was acknowledged is there");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use mini_platform_core::testkit::model;
 mini_platform_core::event_store_conformance!(support::event_store());
 mini_platform_core::adjacency_store_conformance!(support::adjacency());
 mini_platform_core::fraud_registry_conformance!(support::registry());
+mini_platform_core::parking_lot_conformance!(support::parking_lot());
 mini_platform_core::worker_node_conformance!(support::worker());
 
 #[test]
@@ -18,6 +19,11 @@ fn the_event_store_agrees_with_memory() {
 #[test]
 fn the_adjacency_store_agrees_with_memory() {
     model::adjacency_store_agrees_with_memory(support::adjacency);
+}
+
+#[test]
+fn the_parking_lot_agrees_with_memory() {
+    model::parking_lot_agrees_with_memory(support::parking_lot);
 }
 
 #[test]

@@ -4,19 +4,21 @@
 //! standard input and output.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking; the child reports by printing")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use mini_platform_core::domain::{
-    ClientId, ClientQuery, Edge, Event, EventFilter, EventQuery, ListEntry, MatchMode, NeighbourQuery,
-    PageSize, Verdict,
+    ClientId, ClientQuery, DeathCause, Edge, Event, EventFilter, EventQuery, LeaseRequest, ListEntry,
+    LotLimits, MAX_PARCELS, MatchMode, NeighbourQuery, PageSize, Parcel, ParcelContent, ParcelId,
+    ParcelQuery, ParkReason, ParkedParcel, Settled, Timestamp, Verdict,
 };
-use mini_platform_core::port::{AdjacencyStore, EventStore, FraudList, FraudRegistry};
+use mini_platform_core::port::{AdjacencyStore, EventStore, FraudList, FraudRegistry, ParkingLot};
 use mini_platform_core::testkit::{at, batch, client, deposit, fraud_list, list_version, transfer};
-use mini_platform_embedded::{Embedded, EmbeddedConfig, EmbeddedEventStore, OpenError};
+use mini_platform_embedded::{Embedded, EmbeddedConfig, EmbeddedEventStore, EmbeddedParkingLot, OpenError};
 
 /// Tells a child its folder.
 const FOLDER: &str = "MP_TEST_CHILD_FOLDER";
@@ -251,4 +253,157 @@ fn a_killed_process_gives_the_folder_free() {
     assert_eq!(holder.hear().as_deref(), Some("open"));
     holder.kill();
     open(dir.path());
+}
+
+/// How many parcels are parked at once, and how many of them are settled at once.
+const PARCELS: u64 = 20;
+const SETTLED: usize = 7;
+
+/// The parcel of a number, which its id tells.
+fn parcel_of(number: u64) -> Parcel {
+    let made_at = Timestamp::from_micros(i64::try_from(number * 1_000).unwrap()).unwrap();
+    Parcel {
+        id: ParcelId::new(made_at, [7; 10]),
+        client: client(&format!("client {} of life {}", number % 3, number / 1_000_000)),
+        content: ParcelContent::new(number.to_be_bytes().repeat(30)).unwrap(),
+        reason: ParkReason::Timeout,
+    }
+}
+
+fn number_of(id: ParcelId) -> u64 {
+    id.to_bytes().iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+async fn park(lot: &EmbeddedParkingLot, start: u64) {
+    for first in (start..).step_by(usize::try_from(PARCELS).unwrap()) {
+        let parcels: Vec<Parcel> = (first..first + PARCELS).map(parcel_of).collect();
+        lot.park(&parcels).await.unwrap();
+        (first..first + PARCELS).for_each(|number| say(&format!("parked {number}")));
+    }
+}
+
+/// Says what it is about to settle, settles it, and says what became of it.
+async fn settle(lot: &EmbeddedParkingLot) {
+    loop {
+        let request = LeaseRequest::new(SETTLED, Duration::from_secs(3_600));
+        let (mut settlements, mut outcomes) = (Vec::new(), Vec::new());
+        for leased in lot.lease(request).await.unwrap() {
+            let number = number_of(leased.parked().parcel.id);
+            say(&format!("settling {number}"));
+            let (outcome, settlement) = match (number % 5, leased.parked().attempts) {
+                (0, _) => ("dead", leased.bury(DeathCause::Undecodable, None)),
+                (1, 0) => ("tried", leased.retry(ParkReason::Storing, Duration::ZERO)),
+                _ => ("done", leased.done()),
+            };
+            settlements.push(settlement);
+            outcomes.push(format!("{outcome} {number}"));
+        }
+        let settled = lot.settle(&settlements).await.unwrap();
+        assert!(settled.iter().all(|settled| *settled == Settled::Yes));
+        outcomes.iter().for_each(|outcome| say(outcome));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a child of the tests below"]
+async fn child_that_parks() {
+    let start = std::env::var_os(START).unwrap().into_string().unwrap().parse().unwrap();
+    let embedded = open(&folder());
+    let lot = embedded.parking_lot(LotLimits::default()).unwrap();
+    tokio::join!(park(&lot, start), settle(&lot));
+}
+
+/// Everything that a parking lot holds, by number.
+#[derive(Default)]
+struct Held {
+    parked: BTreeMap<u64, ParkedParcel>,
+    dead: BTreeMap<u64, ParkedParcel>,
+}
+
+impl Held {
+    async fn of(lot: &EmbeddedParkingLot) -> Self {
+        let mut held = Self::default();
+        let (mut query, all) = (ParcelQuery::default(), ParcelQuery::default());
+        loop {
+            let page = lot.parked(&query).await.unwrap();
+            held.parked.extend(page.items.into_iter().map(|parked| (number_of(parked.parcel.id), parked)));
+            let Some(next) = page.next else { break };
+            query = all.clone().with_token(&next).unwrap();
+        }
+        query = all.clone();
+        loop {
+            let page = lot.dead_letters(&query).await.unwrap();
+            let letters = page.items.into_iter().map(|dead| dead.parked);
+            held.dead.extend(letters.map(|parked| (number_of(parked.parcel.id), parked)));
+            let Some(next) = page.next else { break };
+            query = all.clone().with_token(&next).unwrap();
+        }
+        held
+    }
+
+    /// Checks the last that was said of a parcel.
+    fn check(&self, number: u64, said: &str) {
+        let (parked, dead) = (self.parked.get(&number), self.dead.get(&number));
+        let as_it_was = |found: Option<&ParkedParcel>, attempts, reason| {
+            let found = found.unwrap_or_else(|| panic!("{number} was {said}, and is not there"));
+            assert_eq!((found.attempts, found.parcel.reason), (attempts, reason), "{number} was {said}");
+            assert_eq!(found.parcel.content, parcel_of(number).content);
+        };
+        match said {
+            "parked" => as_it_was(parked, 0, ParkReason::Timeout),
+            "tried" => as_it_was(parked, 1, ParkReason::Storing),
+            "dead" => as_it_was(dead, 0, ParkReason::Timeout),
+            "done" => assert!(parked.is_none() && dead.is_none(), "{number} was done, and is back"),
+            // It was under way: both are right, and nothing else.
+            _ => assert!(parked.is_none() || dead.is_none(), "{number} is in one place"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn parcels_survive_a_kill_and_settled_ones_do_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut last_said: BTreeMap<u64, String> = BTreeMap::new();
+    // How long each life lasts, in things said.
+    for (life, said) in (0_u64..).zip([30, 700, 100, 1_500, 300]) {
+        let mut running = Running::start("child_that_parks", dir.path(), life * 1_000_000);
+        let mut heard: Vec<String> = (0..said).map(|_| running.hear().unwrap()).collect();
+        heard.extend(running.kill());
+        for said in heard {
+            let (what, number) = said.split_once(' ').unwrap();
+            let last = last_said.entry(number.parse().unwrap()).or_default();
+            // A parcel may be settled before its parking is answered.
+            if what != "parked" || last.is_empty() {
+                what.clone_into(last);
+            }
+        }
+        let embedded = open(dir.path());
+        let held = Held::of(&embedded.parking_lot(LotLimits::default()).unwrap()).await;
+        last_said.iter().for_each(|(number, said)| held.check(*number, said));
+    }
+    for state in ["parked", "tried", "dead", "done"] {
+        assert!(last_said.values().any(|said| said == state), "there are parcels that were {state}");
+    }
+    let embedded = open(dir.path());
+    check_order(&embedded.parking_lot(LotLimits::default()).unwrap()).await;
+}
+
+/// Leases what there is, lane by lane.
+async fn check_order(lot: &EmbeddedParkingLot) {
+    let waiting = lot.status().await.unwrap().parked;
+    let mut lanes: BTreeMap<ClientId, Vec<u64>> = BTreeMap::new();
+    let mut leased = 0;
+    while leased < waiting {
+        let request = LeaseRequest::new(MAX_PARCELS, Duration::from_secs(3_600));
+        let mut done = Vec::new();
+        for parcel in lot.lease(request).await.unwrap() {
+            let Parcel { id, client, .. } = parcel.parked().parcel.clone();
+            lanes.entry(client).or_default().push(number_of(id));
+            done.push(parcel.done());
+        }
+        assert!(!done.is_empty(), "nothing waits for a lease of the dead process");
+        leased += u64::try_from(done.len()).unwrap();
+        lot.settle(&done).await.unwrap();
+    }
+    assert!(lanes.values().all(|lane| lane.is_sorted()), "every lane is in the order of parking");
 }

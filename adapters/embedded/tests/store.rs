@@ -357,9 +357,9 @@ async fn a_damaged_fraud_list_is_reported_when_it_is_loaded() {
 async fn data_of_another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    tamper(dir.path(), "meta", |meta, batch| batch.insert(meta, "format", [3]));
+    tamper(dir.path(), "meta", |meta, batch| batch.insert(meta, "format", [4]));
     let refused = Embedded::open(&EmbeddedConfig::new(dir.path())).unwrap_err();
-    assert!(matches!(refused, OpenError::Format { found: 3, expected: 2, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Format { found: 4, expected: 3, .. }), "{refused:?}");
 }
 
 async fn clients_with_events(embedded: &Embedded) -> Vec<String> {
@@ -387,7 +387,7 @@ async fn data_of_the_first_format_gets_its_clients_when_it_is_opened() {
         assert_eq!(clients_with_events(&embedded).await, expected);
         embedded.close().await;
         tamper(dir.path(), "meta", |meta, _| {
-            assert_eq!(meta.get("format").unwrap().as_deref(), Some([2].as_slice()), "it is done once");
+            assert_eq!(meta.get("format").unwrap().as_deref(), Some([3].as_slice()), "it is done once");
         });
     }
 }

@@ -16,7 +16,7 @@ use crate::config::KafkaConfig;
 use crate::error::{ConnectError, Failure};
 use crate::producer::Watch;
 
-/// How often a topic that was just made is looked for.
+/// How often a topic is looked for that was just made, and how long at least.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// As many copies as the brokers keep of a topic by default.
@@ -85,24 +85,23 @@ impl<'a> Connecting<'a> {
     }
 
     fn ensure_topic(&self, runtime: &Handle) -> Result<(), ConnectError> {
-        if self.finds_topic()? {
-            return Ok(());
-        }
-        if !self.config.create_topic() {
-            return Err(self.no_topic());
-        }
-        self.create_topic(runtime).map_err(|failure| self.cannot_create(failure))?;
         while !self.finds_topic()? {
-            if self.left().is_zero() {
-                return Err(self.cannot_create(Failure::Code(Code::UnknownTopicOrPartition)));
+            if !self.config.create_topic() {
+                return Err(self.no_topic());
             }
-            std::thread::sleep(LOOK);
+            match self.create_topic(runtime) {
+                Err(failure) if self.left().is_zero() || !failure.passes_by_itself() => {
+                    return Err(self.cannot_create(failure));
+                }
+                // It is made, or another attempt may help; either shows in a moment.
+                _ => std::thread::sleep(LOOK),
+            }
         }
         Ok(())
     }
 
     fn finds_topic(&self) -> Result<bool, ConnectError> {
-        let found = partitions(self.driver.client(), self.config.topic(), self.left());
+        let found = partitions(self.driver.client(), self.config.topic(), self.left().max(LOOK));
         found.map(|found| found.is_some()).map_err(|error| self.unusable(error.into()))
     }
 

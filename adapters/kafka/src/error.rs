@@ -133,10 +133,12 @@ impl Failure {
 
 impl From<KafkaError> for Failure {
     fn from(error: KafkaError) -> Self {
-        match error.rdkafka_error_code() {
-            Some(code) => Self::Code(code),
-            None => Self::Internal("the driver refuses its settings"),
-        }
+        let code = match error {
+            KafkaError::AdminOp(code) => Some(code),
+            _ => error.rdkafka_error_code(),
+        };
+        // What has no code never left the driver; its text may quote a setting.
+        code.map_or(Self::Internal("the driver refuses its settings"), Self::Code)
     }
 }
 
@@ -196,5 +198,88 @@ fn kind_of_code(code: Code) -> FaultKind {
             FaultKind::Corrupt
         }
         _ => FaultKind::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_kind() {
+        for (code, kind) in [
+            (Code::AllBrokersDown, FaultKind::Unavailable),
+            (Code::BrokerTransportFailure, FaultKind::Unavailable),
+            (Code::Resolve, FaultKind::Unavailable),
+            (Code::UnknownTopicOrPartition, FaultKind::Unavailable),
+            (Code::UnknownTopic, FaultKind::Unavailable),
+            (Code::LeaderNotAvailable, FaultKind::Unavailable),
+            (Code::NotLeaderForPartition, FaultKind::Unavailable),
+            (Code::NetworkException, FaultKind::Unavailable),
+            (Code::NotEnoughReplicas, FaultKind::Unavailable),
+            (Code::NotEnoughReplicasAfterAppend, FaultKind::Unavailable),
+            (Code::KafkaStorageError, FaultKind::Unavailable),
+            (Code::Fatal, FaultKind::Unavailable),
+            (Code::GaplessGuarantee, FaultKind::Unavailable),
+            (Code::PurgeQueue, FaultKind::Unavailable),
+            (Code::OutOfOrderSequenceNumber, FaultKind::Unavailable),
+            (Code::UnknownProducerId, FaultKind::Unavailable),
+            (Code::InvalidProducerEpoch, FaultKind::Unavailable),
+            (Code::AutoOffsetReset, FaultKind::Unavailable),
+            (Code::MessageTimedOut, FaultKind::Timeout),
+            (Code::OperationTimedOut, FaultKind::Timeout),
+            (Code::RequestTimedOut, FaultKind::Timeout),
+            (Code::QueueFull, FaultKind::Throttled),
+            (Code::ThrottlingQuotaExceeded, FaultKind::Throttled),
+            (Code::Authentication, FaultKind::Denied),
+            (Code::SaslAuthenticationFailed, FaultKind::Denied),
+            (Code::TopicAuthorizationFailed, FaultKind::Denied),
+            (Code::GroupAuthorizationFailed, FaultKind::Denied),
+            (Code::ClusterAuthorizationFailed, FaultKind::Denied),
+            (Code::BadMessage, FaultKind::Corrupt),
+            (Code::InvalidMessage, FaultKind::Corrupt),
+            (Code::InvalidRecord, FaultKind::Corrupt),
+            (Code::MessageSizeTooLarge, FaultKind::Internal),
+            (Code::InvalidConfig, FaultKind::Internal),
+            (Code::Unknown, FaultKind::Internal),
+        ] {
+            assert_eq!(Failure::Code(code).kind(), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_failure_of_the_driver_keeps_its_code() {
+        for error in [
+            KafkaError::AdminOp(Code::TopicAlreadyExists),
+            KafkaError::MetadataFetch(Code::TopicAlreadyExists),
+            KafkaError::MessageProduction(Code::TopicAlreadyExists),
+        ] {
+            assert_eq!(Failure::from(error), Failure::Code(Code::TopicAlreadyExists));
+        }
+        let secret = KafkaError::ClientCreation("the password hidden is wrong".to_owned());
+        assert!(!Failure::from(secret).to_string().contains("hidden"));
+    }
+
+    #[test]
+    fn waiting_in_vain_says_what_the_driver_complained_of() {
+        let failure = |trouble| Failure::NoAnswer { limit: Duration::from_secs(3), trouble };
+        assert_eq!(failure(None).to_string(), "no answer within 3s");
+        assert_eq!(failure(None).kind(), FaultKind::Timeout);
+        let away = failure(Some(Code::AllBrokersDown));
+        assert!(away.to_string().starts_with("no answer within 3s; last trouble: AllBrokersDown"), "{away}");
+        assert_eq!(away.kind(), FaultKind::Unavailable);
+        assert_eq!(failure(Some(Code::Authentication)).kind(), FaultKind::Denied);
+    }
+
+    #[test]
+    fn what_the_driver_tries_again_can_be_tried_again() {
+        for code in [Code::AllBrokersDown, Code::NotLeaderForPartition, Code::OperationTimedOut] {
+            assert!(Failure::Code(code).passes_by_itself(), "{code}");
+        }
+        for code in
+            [Code::TopicAuthorizationFailed, Code::AutoOffsetReset, Code::UnknownTopic, Code::BadMessage]
+        {
+            assert!(!Failure::Code(code).passes_by_itself(), "{code}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The reader of the long-term log.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::vec;
 
 use async_trait::async_trait;
 use futures_util::stream;
@@ -23,7 +23,7 @@ use crate::producer::Watch;
 
 const READ: &str = "read records";
 
-/// Reads the long-term log in a Kafka topic, one partition after the other.
+/// Reads the long-term log in a Kafka topic, all of its partitions side by side.
 ///
 /// A client's records are in one partition, so their order is kept. Nothing is committed: each stream begins with the
 /// oldest record that Kafka keeps, and ends with the newest one at the time when it was opened.
@@ -61,18 +61,11 @@ impl LogReader for KafkaLogReader {
     }
 }
 
-/// What is to be read of a partition.
-struct Part {
-    partition: i32,
-    next: i64,
-    end: i64,
-}
-
 struct Reading {
     config: KafkaConfig,
     consumer: StreamConsumer<Watch>,
-    part: Option<Part>,
-    rest: vec::IntoIter<Part>,
+    /// The partitions that are not read to their end yet, and where that is.
+    ends: BTreeMap<i32, i64>,
 }
 
 impl Reading {
@@ -82,40 +75,43 @@ impl Reading {
             StreamConsumer::from_config_and_context(&config.consumer(), Watch::default())?;
         let (topic, limit) = (config.topic(), config.timeout());
         let found = partitions(consumer.client(), topic, limit)?.ok_or(Failure::Code(Code::UnknownTopic))?;
-        let mut parts = Vec::with_capacity(found.len());
+        let mut assignment = TopicPartitionList::new();
+        let mut ends = BTreeMap::new();
         for partition in found {
-            let (next, end) = consumer.fetch_watermarks(topic, partition, limit)?;
-            parts.push(Part { partition, next, end });
+            let (begin, end) = consumer.fetch_watermarks(topic, partition, limit)?;
+            if begin < end {
+                assignment.add_partition_offset(topic, partition, Offset::Offset(begin))?;
+                ends.insert(partition, end);
+            }
         }
-        Ok(Self { config, consumer, part: None, rest: parts.into_iter() })
+        consumer.assign(&assignment)?;
+        Ok(Self { config, consumer, ends })
     }
 
     async fn next(&mut self) -> Result<Option<LogRecord>, LogError> {
-        let end = Instant::now() + self.config.timeout();
-        loop {
-            if !self.go_on().map_err(|failure| failure.during(READ))? {
-                return Ok(None);
-            }
-            let Ok(received) = timeout_at(end, self.consumer.recv()).await else {
+        let limit = self.config.timeout();
+        let give_up = Instant::now() + limit;
+        while !self.ends.is_empty() {
+            let Ok(received) = timeout_at(give_up, self.consumer.recv()).await else {
                 let trouble = self.consumer.context().trouble.last();
-                return Err(Failure::NoAnswer { limit: self.config.timeout(), trouble }.during(READ).into());
+                return Err(Failure::NoAnswer { limit, trouble }.during(READ).into());
             };
-            let Some(part) = &mut self.part else { continue };
             match received {
-                Ok(message) if message.partition() == part.partition => {
-                    part.next = message.offset() + 1;
+                Ok(message) => {
+                    let (partition, offset) = (message.partition(), message.offset());
                     // Another program may have written since the stream was opened.
-                    if message.offset() < part.end {
-                        return decode(&message).map(Some);
+                    let Some(end) = self.ends.get(&partition).copied().filter(|end| offset < *end) else {
+                        continue;
+                    };
+                    let record = decode(&message);
+                    drop(message);
+                    if offset + 1 == end {
+                        self.finish(partition)?;
                     }
+                    return record.map(Some);
                 }
-                // Left over from the partition before.
-                Ok(_) => {}
                 // What is missing before the end are marks of transactions, which are no records.
-                Err(KafkaError::PartitionEOF(partition)) if partition == part.partition => {
-                    part.next = part.end
-                }
-                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(KafkaError::PartitionEOF(partition)) => self.finish(partition)?,
                 Err(error) => {
                     let failure = Failure::from(error);
                     // The driver goes on by itself when a broker is away for a moment; the time limit bounds it.
@@ -125,24 +121,17 @@ impl Reading {
                 }
             }
         }
+        Ok(None)
     }
 
-    /// Turns to the next partition when one is done. Answers whether there is anything left to read.
-    fn go_on(&mut self) -> Result<bool, Failure> {
-        while self.part.as_ref().is_none_or(|part| part.next >= part.end) {
-            let Some(part) = self.rest.next() else { return Ok(false) };
-            if part.next < part.end {
-                let mut assignment = TopicPartitionList::new();
-                assignment.add_partition_offset(
-                    self.config.topic(),
-                    part.partition,
-                    Offset::Offset(part.next),
-                )?;
-                self.consumer.assign(&assignment)?;
-            }
-            self.part = Some(part);
+    /// Reads no more of a partition, to which others may be writing.
+    fn finish(&mut self, partition: i32) -> Result<(), LogError> {
+        if self.ends.remove(&partition).is_some() {
+            let mut done = TopicPartitionList::new();
+            done.add_partition(self.config.topic(), partition);
+            self.consumer.pause(&done).map_err(|error| Failure::from(error).during(READ))?;
         }
-        Ok(true)
+        Ok(())
     }
 }
 

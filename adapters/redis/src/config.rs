@@ -38,6 +38,7 @@ pub struct RedisConfig {
     pub(crate) staging_ttl: Duration,
     pub(crate) ca_certificate: Option<Vec<u8>>,
     pub(crate) sentinel_login: Option<(String, String)>,
+    pub(crate) volatile_parking: bool,
 }
 
 impl RedisConfig {
@@ -51,6 +52,7 @@ impl RedisConfig {
             staging_ttl: DEFAULT_STAGING_TTL,
             ca_certificate: None,
             sentinel_login: None,
+            volatile_parking: false,
         }
     }
 
@@ -89,6 +91,15 @@ impl RedisConfig {
         self.sentinel_login = Some((user.into(), password.into()));
         self
     }
+
+    /// Sets whether events may be parked in a Redis that loses them when it restarts, or when its memory is full.
+    ///
+    /// For trials only: without it such a Redis is refused by [`Redis::parking_lot`](crate::Redis::parking_lot).
+    #[must_use]
+    pub fn with_volatile_parking(mut self, allowed: bool) -> Self {
+        self.volatile_parking = allowed;
+        self
+    }
 }
 
 impl fmt::Debug for RedisConfig {
@@ -100,6 +111,7 @@ impl fmt::Debug for RedisConfig {
             .field("staging_ttl", &self.staging_ttl)
             .field("ca_certificate", &self.ca_certificate.is_some())
             .field("sentinel_login", &self.sentinel_login.is_some())
+            .field("volatile_parking", &self.volatile_parking)
             .finish()
     }
 }

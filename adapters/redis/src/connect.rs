@@ -4,16 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_platform_core::domain::MatchMode;
+use mini_platform_core::domain::{LotLimits, MatchMode};
 use mini_platform_core::port::Clock;
 use redis::{RedisError, cmd};
 
 use crate::adjacency_store::RedisAdjacencyStore;
 use crate::config::RedisConfig;
 use crate::connection::{Connection, Link};
+use crate::durability;
 use crate::error::{ConnectError, Failure, tls_failure};
 use crate::fraud_registry::RedisFraudRegistry;
 use crate::keys::{self, ListKeys};
+use crate::parking_lot::RedisParkingLot;
 use crate::place::Place;
 
 /// The oldest server that will do; `ZADD … GT` came with it.
@@ -25,6 +27,7 @@ pub struct Redis {
     pub(crate) connection: Connection,
     pub(crate) key_prefix: Arc<str>,
     pub(crate) staging_ttl: Duration,
+    volatile_parking: bool,
 }
 
 impl fmt::Debug for Redis {
@@ -55,6 +58,7 @@ impl Redis {
             connection,
             key_prefix: config.key_prefix.as_str().into(),
             staging_ttl: config.staging_ttl,
+            volatile_parking: config.volatile_parking,
         })
     }
 
@@ -68,6 +72,22 @@ impl Redis {
     #[must_use]
     pub fn adjacency(&self) -> RedisAdjacencyStore {
         RedisAdjacencyStore::new(self)
+    }
+
+    /// Opens the parking lot, and checks that servers and rights will do for it.
+    ///
+    /// # Errors
+    /// A [`ConnectError`] that says what to correct. Servers must keep a log of their writes (`appendonly yes`), or
+    /// parked events are gone when they restart; see [`RedisConfig::with_volatile_parking`].
+    pub async fn parking_lot(&self, limits: LotLimits) -> Result<RedisParkingLot, ConnectError> {
+        if self.volatile_parking {
+            tracing::warn!("parked events may be lost with the redis that holds them, as was asked for");
+        } else {
+            durability::check(&self.connection).await?;
+        }
+        let lot = RedisParkingLot::new(self.connection.clone(), &self.key_prefix, limits);
+        lot.check().await.map_err(|failure| refusal(self.connection.addresses(), failure))?;
+        Ok(lot)
     }
 }
 
@@ -96,12 +116,7 @@ async fn check(connection: &Connection, place: &Place, config: &RedisConfig) -> 
 }
 
 fn check_server(place: &Place, info: &str) -> Result<(), ConnectError> {
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .unwrap_or_default()
-            .trim_end()
-    };
+    let field = |name| info_field(info, name);
     let found = field("redis_version");
     if !found.is_empty() && version(found) < version(OLDEST_SERVER) {
         return Err(ConnectError::TooOld { address: place.addresses(), found: found.to_owned() });
@@ -123,6 +138,12 @@ fn check_server(place: &Place, info: &str) -> Result<(), ConnectError> {
     Ok(())
 }
 
+/// Returns a field of an answer to `INFO`, empty when there is none.
+pub(crate) fn info_field<'a>(info: &'a str, name: &str) -> &'a str {
+    let found = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    found.unwrap_or_default().trim_end()
+}
+
 fn version(text: &str) -> (u32, u32) {
     let mut numbers = text.split('.').map(|number| number.parse().unwrap_or_default());
     (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
@@ -142,7 +163,12 @@ fn connect_error(place: &Place, error: &RedisError) -> ConnectError {
     {
         return ConnectError::UnknownMaster { address, master: master.clone() };
     }
-    match Failure::from(error.clone()) {
+    refusal(address, Failure::from(error.clone()))
+}
+
+/// Says what a failure means to who sets Redis up.
+pub(crate) fn refusal(address: String, failure: Failure) -> ConnectError {
+    match failure {
         Failure::Server(code) if matches!(code.as_str(), "WRONGPASS" | "NOAUTH") => {
             ConnectError::Denied { address }
         }

@@ -9,10 +9,11 @@ use mini_platform_core::error::Fault;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, RedisError,
-    RedisResult, TlsCertificates, TlsMode,
+    RedisResult, TlsCertificates, TlsMode, Value,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -70,6 +71,21 @@ impl Link {
         }
     }
 
+    /// Asks the server, or every master of the cluster.
+    async fn query_masters<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<Vec<T>> {
+        let read = |answer: Value| Ok(redis::from_redis_value(answer.extract_error()?)?);
+        match self {
+            Self::Node(node) => Ok(vec![read(command.query_async(node).await?)?]),
+            Self::Cluster(cluster) => {
+                let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                match cluster.route_command(command.clone(), masters).await? {
+                    Value::Map(answers) => answers.into_iter().map(|(_, answer)| read(answer)).collect(),
+                    answer => Ok(vec![read(answer)?]),
+                }
+            }
+        }
+    }
+
     async fn query_all<T: FromRedisValue>(&mut self, pipeline: &Pipeline) -> RedisResult<T> {
         match self {
             Self::Node(node) => pipeline.query_async(node).await,
@@ -102,6 +118,11 @@ impl Connection {
         matches!(self.0.place, Place::Cluster(_))
     }
 
+    /// The addresses as a person knows them, without any login.
+    pub(crate) fn addresses(&self) -> String {
+        self.0.place.addresses()
+    }
+
     /// Sends one command, and answers within the timeout.
     pub(crate) async fn command<T: FromRedisValue>(
         &self,
@@ -129,6 +150,11 @@ impl Connection {
     /// Like [`Connection::pipeline`], for callers that look at the failure.
     pub(crate) async fn try_pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, Failure> {
         self.run(async |link| link.query_all(pipeline).await).await
+    }
+
+    /// Sends a command without keys to the server, or to every master of the cluster, and returns what each answers.
+    pub(crate) async fn ask_masters<T: FromRedisValue>(&self, command: &Cmd) -> Result<Vec<T>, Failure> {
+        self.run(async |link| link.query_masters(command).await).await
     }
 
     async fn run<T>(&self, ask: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, Failure> {

@@ -81,6 +81,16 @@ pub enum ConnectError {
         /// What to do.
         instead: &'static str,
     },
+    /// It may lose what it acknowledged, so no events are parked in it.
+    #[error("Redis at {address} {found}, so parked events could be lost; set `{needed}`")]
+    NotDurable {
+        /// Where it is.
+        address: String,
+        /// How it is set up.
+        found: &'static str,
+        /// How it should be.
+        needed: &'static str,
+    },
     /// It answers, but not as a server that is ready.
     #[error("Redis at {address} cannot be used now")]
     NotReady {
@@ -153,8 +163,8 @@ fn kind_of_code(code: &str) -> FaultKind {
         // A long script runs, or memory is full: a person or time mends it, and asking more makes it worse.
         "BUSY" | "OOM" => FaultKind::Throttled,
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => FaultKind::Denied,
-        // A key of ours holds another sort of value.
-        "WRONGTYPE" => FaultKind::Corrupt,
+        // A key of ours holds another sort of value, or not all that a script of ours put there.
+        "WRONGTYPE" | "DAMAGED" => FaultKind::Corrupt,
         _ => FaultKind::Internal,
     }
 }
@@ -162,6 +172,7 @@ fn kind_of_code(code: &str) -> FaultKind {
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         match error.kind() {
+            ErrorKind::Server(_) if is_denied_in_script(&error) => Self::Server("NOPERM".to_owned()),
             ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort)
             | ErrorKind::Extension => Self::Server(code_of(&error)),
             ErrorKind::Server(_) => Self::Server(error.code().unwrap_or("ERR").to_owned()),
@@ -182,6 +193,11 @@ impl From<RedisError> for Failure {
             _ => Self::Internal("the driver failed"),
         }
     }
+}
+
+/// Whether a script asked for what its user may not do: until Redis 7.2 this has no code of its own.
+fn is_denied_in_script(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("The user executing the script can't"))
 }
 
 /// The code of an error that the driver does not know, or that is that of a command in a pipeline or transaction.
@@ -244,7 +260,9 @@ mod tests {
             ("WRONGPASS invalid username-password pair", FaultKind::Denied),
             ("NOPERM this user has no permissions", FaultKind::Denied),
             ("DENIED Redis is running in protected mode", FaultKind::Denied),
+            ("ERR The user executing the script can't run this command or subcommand", FaultKind::Denied),
             ("WRONGTYPE Operation against a key", FaultKind::Corrupt),
+            ("DAMAGED the parking lot lost a part of what it holds", FaultKind::Corrupt),
             ("CROSSSLOT Keys in request don't hash to the same slot", FaultKind::Internal),
             ("ERR unknown command", FaultKind::Internal),
             ("NEWCODE of a later server", FaultKind::Internal),

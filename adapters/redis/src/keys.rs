@@ -1,4 +1,5 @@
-//! The keys of the fraud lists. All carry one hash tag, so that a cluster keeps them on one node.
+//! The keys of the fraud lists, and those of the parking lot. Those of each carry one hash tag, so that a cluster keeps
+//! them on one node.
 
 use mini_platform_core::domain::MatchMode;
 use mini_platform_core::port::KEPT_VERSIONS;
@@ -52,6 +53,12 @@ impl ListKeys {
     }
 }
 
+/// The keys of the parking lot, in the order in which its scripts know them.
+pub(crate) fn lot_keys(prefix: &str) -> [String; 8] {
+    ["state", "parcels", "parked", "dead", "queue", "lanes", "turns", "heads"]
+        .map(|name| format!("{{{prefix}:parking}}:{name}"))
+}
+
 /// Whether keys and `SCAN` patterns can start with this text as it is.
 pub(crate) fn is_prefix(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
@@ -69,6 +76,13 @@ mod tests {
             assert!(key.starts_with("{mp:list:normalized}:"), "{key}");
         }
         assert!(ListKeys::new("mp", MatchMode::Exact).state().starts_with("{mp:list:exact}:"));
+    }
+
+    #[test]
+    fn all_keys_of_the_parking_lot_share_one_hash_tag() {
+        for key in lot_keys("mp") {
+            assert!(key.starts_with("{mp:parking}:"), "{key}");
+        }
     }
 
     #[test]

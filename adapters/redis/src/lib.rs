@@ -4,11 +4,13 @@ mod adjacency_store;
 mod config;
 mod connect;
 mod connection;
+mod durability;
 mod entries;
 mod error;
 mod fraud_registry;
 mod keys;
 mod lists;
+mod parking_lot;
 mod place;
 mod staging;
 #[cfg(feature = "testkit")]
@@ -19,3 +21,4 @@ pub use config::{DEFAULT_KEY_PREFIX, DEFAULT_STAGING_TTL, DEFAULT_TIMEOUT, Redis
 pub use connect::Redis;
 pub use error::ConnectError;
 pub use fraud_registry::RedisFraudRegistry;
+pub use parking_lot::RedisParkingLot;

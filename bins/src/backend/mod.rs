@@ -95,7 +95,7 @@ impl Connections {
         let (embedded, mongodb, redis) = tokio::try_join!(
             when(needs_embedded, embedded::open(&config.embedded)),
             when(needs_mongodb, mongodb::open(&config.mongodb)),
-            when(needs_redis, redis::open(&config.redis)),
+            when(needs_redis, redis::open(&config.redis, &config.parking)),
         )?;
         Ok(Self { embedded, mongodb, redis })
     }
@@ -150,7 +150,7 @@ impl Connections {
             ParkingBackend::Embedded => opened(self.embedded.as_ref())?.parking_lot(limits)?,
             ParkingBackend::Redis => {
                 let redis = opened(self.redis.as_ref())?;
-                retrying(redis.parking_lot(limits, settings.allow_volatile).await?)
+                retrying(redis.parking_lot(limits).await?)
             }
         }))
     }

@@ -9,14 +9,18 @@ mod adapter {
     use mini_platform_core::port::{AdjacencyStore, FraudRegistry, ParkingLot, SystemClock};
     use mini_platform_redis::{ConnectError, Redis};
 
-    use crate::config::{Misconfigured, RedisConfig};
+    use crate::config::{Misconfigured, ParkingConfig, RedisConfig};
 
     pub(in crate::backend) struct Handle(Redis);
 
-    pub(in crate::backend) async fn open(config: &RedisConfig) -> anyhow::Result<Handle> {
+    pub(in crate::backend) async fn open(
+        config: &RedisConfig,
+        parking: &ParkingConfig,
+    ) -> anyhow::Result<Handle> {
         let mut settings = mini_platform_redis::RedisConfig::new(config.url.expose())
             .with_key_prefix(&config.key_prefix)
-            .with_timeout(config.timeout);
+            .with_timeout(config.timeout)
+            .with_volatile_parking(parking.allow_volatile);
         if let Some(path) = &config.ca_file {
             let pem = tokio::fs::read(path).await;
             let pem = pem.map_err(|error| Misconfigured::new("redis", error));
@@ -48,9 +52,8 @@ mod adapter {
         pub(in crate::backend) async fn parking_lot(
             &self,
             limits: LotLimits,
-            allow_volatile: bool,
         ) -> anyhow::Result<Arc<dyn ParkingLot>> {
-            Ok(Arc::new(self.0.parking_lot(limits, allow_volatile).await?))
+            Ok(Arc::new(self.0.parking_lot(limits).await?))
         }
     }
 }
@@ -63,11 +66,11 @@ mod adapter {
     use mini_platform_core::port::{AdjacencyStore, FraudRegistry, ParkingLot};
 
     use super::super::NotBuiltIn;
-    use crate::config::RedisConfig;
+    use crate::config::{ParkingConfig, RedisConfig};
 
     pub(in crate::backend) enum Handle {}
 
-    pub(in crate::backend) async fn open(_: &RedisConfig) -> anyhow::Result<Handle> {
+    pub(in crate::backend) async fn open(_: &RedisConfig, _: &ParkingConfig) -> anyhow::Result<Handle> {
         Err(NotBuiltIn("Redis").into())
     }
 
@@ -79,7 +82,6 @@ mod adapter {
         pub(in crate::backend) async fn parking_lot(
             &self,
             _: LotLimits,
-            _: bool,
         ) -> anyhow::Result<Arc<dyn ParkingLot>> {
             match *self {}
         }

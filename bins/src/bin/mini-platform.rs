@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     match command.unwrap_or(Command::Up) {
-        Command::Client(command) => cli::exit_code(block_on(cli::run(command))),
+        Command::Client(command) => cli::exit_code(block_on(cli::run(command, config))),
         Command::Operator(command) => operator::exit_code(command, config),
         Command::Up => program::exit_code(configured(config, |config| block_on(up(&config)))),
         Command::Demo { args, once } => {

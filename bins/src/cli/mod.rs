@@ -16,6 +16,7 @@ mod event_line;
 mod fetch;
 mod import;
 mod lines;
+mod load;
 mod ndjson;
 mod output;
 mod pages;
@@ -31,12 +32,14 @@ pub use dead_letters::DeadLettersArgs;
 pub use demo::{DemoArgs, DemoSummary, demo};
 pub use fetch::FetchArgs;
 pub use import::{ImportArgs, ImportFormat};
+pub use load::LoadArgs;
 pub use parked::ParkedArgs;
 pub use send::SendArgs;
 
 pub(crate) use output::is_closed;
 
 use crate::client::{BaseUrl, PlatformClient};
+use crate::program::ConfigArgs;
 
 /// Where the platform listens when nobody says otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -46,6 +49,8 @@ pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 pub enum ClientCommand {
     /// Brings files of events into a running platform
     Import(ImportArgs),
+    /// Sends made-up events at a steady pace, and checks what became of them
+    Load(Box<LoadArgs>),
     /// Submits one event and shows its result
     Send(SendArgs),
     /// Shows what the platform knows
@@ -97,9 +102,10 @@ impl Finish {
 ///
 /// # Errors
 /// It could not do its work; nothing was written to standard output, or not all of it.
-pub async fn run(command: ClientCommand) -> anyhow::Result<Finish> {
+pub async fn run(command: ClientCommand, config: ConfigArgs) -> anyhow::Result<Finish> {
     match command {
         ClientCommand::Import(args) => import::run(args).await,
+        ClientCommand::Load(args) => load::run(*args, config).await,
         ClientCommand::Send(args) => send::run(args).await,
         ClientCommand::Fetch(args) => fetch::run(args).await,
         ClientCommand::Parked(args) => parked::run(args).await,

@@ -31,6 +31,7 @@ const MAX_PROBLEM_BYTES: usize = 64 * 1024;
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const NDJSON: &str = "application/x-ndjson";
+const JSON: &str = "application/json";
 
 /// The code of a problem that says that there is no such thing.
 const NOT_FOUND: &str = "not_found";
@@ -144,6 +145,21 @@ impl PlatformClient {
         Err(ClientError::Protocol("no result at all".to_owned()))
     }
 
+    /// Submits one event, a JSON object, to the route of its kind; returns whatever is answered.
+    ///
+    /// # Errors
+    /// Nobody answers, or not to the end.
+    pub async fn post_one(&self, route: &str, event: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = self
+            .request(Method::POST, route)?
+            .header(header::CONTENT_TYPE, JSON)
+            .body(RequestBody::new(Full::new(event)));
+        let activity = Activity::default();
+        let answer = self.exchange(request, &activity).await?;
+        let status = answer.status();
+        Ok((status, activity.watch(read_all(answer, MAX_PROBLEM_BYTES)).await??))
+    }
+
     async fn submit(&self, body: RequestBody, activity: Activity) -> Result<EventResults, ClientError> {
         let request = self
             .request(Method::POST, "/v1/events?on_error=continue")?
@@ -163,15 +179,23 @@ impl PlatformClient {
         request: Result<Request<RequestBody>, http::Error>,
         activity: &Activity,
     ) -> Result<Response<Incoming>, ClientError> {
+        let answer = self.exchange(request, activity).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer, activity).await) }
+    }
+
+    async fn exchange(
+        &self,
+        request: Result<Request<RequestBody>, http::Error>,
+        activity: &Activity,
+    ) -> Result<Response<Incoming>, ClientError> {
         let request = request.map_err(|source| ClientError::Request { source })?;
-        let answer = activity.watch(self.http.request(request)).await?.map_err(|source| {
+        activity.watch(self.http.request(request)).await?.map_err(|source| {
             if source.is_connect() {
                 ClientError::Connect { base: self.base.to_string(), source }
             } else {
                 ClientError::Unanswered { source }
             }
-        })?;
-        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer, activity).await) }
+        })
     }
 }
 

@@ -20,9 +20,7 @@ impl Loaded {
     #[must_use]
     pub fn to_toml(&self) -> String {
         let head = |_: &Entry| String::new();
-        print(&self.entries, head, |entry| {
-            format!("{}  # {}\n", assignment(entry), on_one_line(&entry.origin.to_string()))
-        })
+        print(&self.entries, head, |entry| format!("{}  # {}\n", assignment(entry), entry.origin))
     }
 
     /// Prints every key below its explanation: of the defaults, this is the file to start from.
@@ -58,11 +56,6 @@ fn assignment(entry: &Entry) -> String {
 /// The lines are doc comments, so each starts with a space or is empty.
 fn comment(lines: &[&str]) -> String {
     lines.iter().map(|line| format!("#{line}\n")).collect()
-}
-
-/// The name of a file may hold a line break, which would end the comment.
-fn on_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration, and where it was written.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 
 /// Where a value was written. Later variants win over earlier ones.
@@ -26,11 +26,25 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File { path, line: None } => write!(f, "file {}", path.display()),
-            Self::File { path, line: Some(line) } => write!(f, "file {} line {line}", path.display()),
-            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File { path, line: None } => write!(f, "file {}", OneLine(&path.to_string_lossy())),
+            Self::File { path, line: Some(line) } => {
+                write!(f, "file {} line {line}", OneLine(&path.to_string_lossy()))
+            }
+            Self::Environment(name) => write!(f, "environment {}", OneLine(name)),
             Self::Flag => f.write_str("flag --set"),
         }
+    }
+}
+
+/// Shows a name without control characters: it may hold a line break, which would end the line that it is in.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_debug()),
+            false => f.write_char(c),
+        })
     }
 }
 
@@ -150,5 +164,18 @@ impl Misconfigured {
     )]
     pub(crate) fn new(section: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self { section, source: Box::new(source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_stays_on_its_line() {
+        let file = Origin::File { path: "a\n[b].toml".into(), line: Some(3) };
+        let variable = Origin::Environment("MINI_PLATFORM__A\n\u{1b}".to_owned());
+        assert_eq!(file.to_string(), "file a\\n[b].toml line 3");
+        assert_eq!(variable.to_string(), "environment MINI_PLATFORM__A\\n\\u{1b}");
     }
 }

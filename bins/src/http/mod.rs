@@ -16,6 +16,8 @@ mod dead_letters;
 mod event_json;
 mod feeder;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod health;
 mod ingest;
 mod lines;

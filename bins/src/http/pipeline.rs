@@ -304,14 +304,14 @@ impl<S: Source> Pipeline<S> {
                 )),
             },
         };
-        Poll::Ready(self.under_way.pop_front().map(|chunk| self.render(&chunk, outcomes)))
+        Poll::Ready(self.under_way.pop_front().map(|chunk| self.render(&chunk, &outcomes)))
     }
 
-    fn render(&mut self, chunk: &Chunk, outcomes: Result<Ingested<Vec<IngestOutcome>>, Problem>) -> Bytes {
+    fn render(&mut self, chunk: &Chunk, outcomes: &Result<Ingested<Vec<IngestOutcome>>, Problem>) -> Bytes {
         let mut out = Vec::with_capacity(chunk.slots.len() * RESULT_BYTES);
         let events = chunk.batch.as_ref().map_or(&[][..], |under_way| under_way.batch.events());
         let mut ids = events.iter().map(Event::id);
-        let mut finished = match &outcomes {
+        let mut finished = match outcomes {
             Ok(Ingested::Finished(outcomes)) => outcomes.iter(),
             _ => [].iter(),
         };
@@ -323,7 +323,7 @@ impl<S: Source> Pipeline<S> {
                 Slot::Event => {
                     let Some(id) = ids.next() else { continue };
                     self.ids.remove(id);
-                    match &outcomes {
+                    match outcomes {
                         Ok(Ingested::Finished(_)) => {
                             let Some(outcome) = finished.next() else { continue };
                             self.results.outcome(&mut out, id, outcome);

@@ -92,10 +92,10 @@ async fn dead_letters_are_redriven_and_discarded_by_their_ids() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_dead_letters_are_redriven_or_discarded_over_several_pages() {
-    for (command, name, parked) in [("redrive", "redriven", 250), ("discard", "discarded", 0)] {
+    for (command, name, parked) in [("redrive", "redriven", 120), ("discard", "discarded", 0)] {
         let parking = ParkingApp::start().await;
         let mut ids = Vec::new();
-        for n in 0..250 {
+        for n in 0..120 {
             ids.push(parking.dead_letter(n).await);
         }
         let done = run(parking.app.addr, &["dead-letters", command, "--all"]).await;

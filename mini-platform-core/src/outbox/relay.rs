@@ -138,6 +138,7 @@ impl OutboxRelay {
             sleep(grace).await;
         };
         tokio::select! {
+            biased;
             () = self.relay(&stop) => {}
             () = overdue => {}
         }
@@ -210,6 +211,7 @@ fn pauses() -> RetryPolicy {
 
 async fn until(stop: &CancellationToken, waited: impl Future<Output = ()>) {
     tokio::select! {
+        biased;
         () = waited => {}
         () = stop.cancelled() => {}
     }

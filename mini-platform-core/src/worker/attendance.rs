@@ -117,6 +117,7 @@ impl Attendance {
             sleep(LEAVE_WITHIN).await;
         };
         tokio::select! {
+            biased;
             () = self.attend(&stop) => {}
             () = out_of_time => {
                 tracing::warn!(dispatcher = self.dispatcher, "could not leave the cluster in time; its lease runs out");

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, P2cEwma};
+use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, P2cEwma, ParkingConfig, RoundRobin};
+use mini_platform_core::domain::{LotLimits, LotStatus, WorkerId};
 use mini_platform_core::error::DispatchError;
-use mini_platform_core::port::{FetchQuery, WorkerNode};
-use mini_platform_core::testkit::transfer;
+use mini_platform_core::memory::MemoryParkingLot;
+use mini_platform_core::port::{FetchQuery, ParkingLot, WorkerNode};
+use mini_platform_core::testkit::{VirtualClock, at, transfer};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -25,8 +27,8 @@ async fn flood(dispatcher: &Dispatcher, a_second: u32, seconds: u32) -> Vec<Fare
             let answer = dispatcher.ingest_one(transfer(&format!("t{n}"), "ann", "bob", 1)).await;
             (answer.map(drop), start.elapsed())
         }));
-        if n % (a_second / 100) == 0 {
-            tokio::time::sleep(millis(10)).await;
+        if n % a_second.div_ceil(100) == 0 {
+            tokio::time::sleep(Duration::from_secs(1) * a_second.div_ceil(100) / a_second).await;
         }
     }
     futures_util::future::join_all(tasks).await.into_iter().map(Result::unwrap).collect()
@@ -50,6 +52,34 @@ async fn ten_times_too_much_is_refused_at_once_and_the_rest_is_in_time() {
     assert!(accepted.iter().all(|(answer, took)| answer.is_ok() && *took <= millis(700)), "in time");
     assert!((1_900..=2_300).contains(&accepted.len()), "as many as there is room for: {}", accepted.len());
     assert_eq!(member.most_under_way(), 4, "the worker holds no more than usual");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minute_of_ten_times_too_much_costs_no_goodput_fills_no_lot_and_is_over_at_once() {
+    let (worker, _) = worker().await;
+    let member = Scripted::new(&worker, Act::Answer(millis(100)));
+    // Four batches of one every 100 ms: 40 events a second.
+    let config = DispatcherConfig::default().with_max_batch(1).with_queue(20);
+    let lot = Arc::new(MemoryParkingLot::new(LotLimits::default(), Arc::new(VirtualClock::new(at(0)))));
+    let dispatcher = Dispatcher::builder(config, Arc::new(RoundRobin::default()))
+        .with_parking(lot.clone(), ParkingConfig::default())
+        .build();
+    dispatcher.add_member(WorkerId::LOCAL, member.clone());
+    let fared = flood(&dispatcher, 400, 60).await;
+    let capacity = 40 * 60;
+    let accepted = fared.iter().filter(|(answer, _)| answer.is_ok()).count();
+    assert!(
+        accepted * 10 >= capacity * 9,
+        "at least 90 % of what there is room for: {accepted} of {capacity}"
+    );
+    assert!(fared.iter().all(|(answer, _)| answer.is_ok() || is_overloaded(answer)));
+    assert!(fared.iter().all(|(_, took)| *took <= millis(700)), "nobody waits long");
+    assert_eq!(lot.status().await.unwrap(), LotStatus::default(), "overload is not parked");
+    let after = flood(&dispatcher, 30, 5).await;
+    assert!(
+        after.iter().all(|(answer, took)| answer.is_ok() && *took <= millis(200)),
+        "as if nothing had been"
+    );
 }
 
 #[tokio::test(start_paused = true)]

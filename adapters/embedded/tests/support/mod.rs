@@ -5,8 +5,9 @@ use std::sync::Arc;
 use mini_platform_core::Worker;
 use mini_platform_core::domain::MatchMode;
 use mini_platform_core::port::{AdjacencyStore, EventStore, FraudRegistry, WorkerNode};
+use mini_platform_core::testkit::parking_lot::{LIMITS, ParkingLotStage};
 use mini_platform_core::testkit::worker_node::FRAUDSTERS;
-use mini_platform_core::testkit::{Fixture, fraud_list};
+use mini_platform_core::testkit::{Fixture, ManualClock, at, fraud_list};
 use mini_platform_embedded::{Embedded, EmbeddedConfig};
 use tempfile::TempDir;
 
@@ -30,6 +31,15 @@ pub(crate) async fn registry() -> Fixture<dyn FraudRegistry> {
     let (embedded, dir) = temporary();
     let registry = embedded.registry(MatchMode::default()).unwrap();
     Fixture::with_guard(Arc::new(registry), (embedded, dir))
+}
+
+pub(crate) async fn parking_lot() -> Fixture<ParkingLotStage> {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let config = EmbeddedConfig::new(dir.path()).with_clock(clock.clone());
+    let embedded = Embedded::open(&config).unwrap();
+    let lot = embedded.parking_lot(LIMITS).unwrap();
+    Fixture::with_guard(Arc::new(ParkingLotStage::new(Arc::new(lot), clock)), (embedded, dir))
 }
 
 pub(crate) async fn worker() -> Fixture<dyn WorkerNode> {

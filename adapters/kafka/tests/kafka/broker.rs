@@ -129,19 +129,3 @@ async fn a_call_that_is_given_up_never_comes_behind_a_later_one() {
     // All were handed over before they were given up, so all are there.
     assert_kept_once(&read(&config).await, &published);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_whose_broker_hangs_is_told_so_in_time() {
-    let Some((_broker, proxy)) = behind_proxy().await else { return };
-    let config = behind(&proxy);
-    KafkaLog::connect(&config).await.unwrap().publish(&records(0..100)).await.unwrap();
-    let limit = Duration::from_secs(2);
-    let reader = mini_platform_kafka::KafkaLogReader::connect(&config.with_timeout(limit)).await.unwrap();
-    let mut stream = mini_platform_core::port::LogReader::records(&reader).await.unwrap();
-    proxy.set(Fault::Stall);
-    let start = Instant::now();
-    let error = futures_util::TryStreamExt::try_next(&mut stream).await.unwrap_err();
-    assert!(start.elapsed() < limit * 2, "it took {:?}", start.elapsed());
-    let (kind, told) = fault(Err(error));
-    assert_eq!(kind, FaultKind::Timeout, "{told}");
-}

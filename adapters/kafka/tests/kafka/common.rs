@@ -1,6 +1,6 @@
 //! Records to publish, and what a topic holds of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -53,8 +53,8 @@ pub(crate) async fn read(config: &KafkaConfig) -> Vec<LogRecord> {
 }
 
 /// Returns the ids of each client, in the order in which they stand.
-pub(crate) fn ids_by_client(records: &[LogRecord]) -> HashMap<String, Vec<String>> {
-    let mut ids: HashMap<String, Vec<String>> = HashMap::new();
+pub(crate) fn ids_by_client(records: &[LogRecord]) -> BTreeMap<String, Vec<String>> {
+    let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for record in records {
         let client = record.client().as_str().to_owned();
         ids.entry(client).or_default().push(record.event.id().as_str().to_owned());
@@ -64,21 +64,27 @@ pub(crate) fn ids_by_client(records: &[LogRecord]) -> HashMap<String, Vec<String
 
 /// Checks that every record is found, and, counting first finds alone, in the order of its client.
 pub(crate) fn assert_kept(found: &[LogRecord], published: &[LogRecord]) {
-    let mut found = ids_by_client(found);
-    for ids in found.values_mut() {
-        let mut seen = HashSet::new();
-        ids.retain(|id| seen.insert(id.clone()));
-    }
-    assert_eq!(found, ids_by_client(published), "every record is kept, in the order of its client");
+    let mut seen = HashSet::new();
+    let first_finds = found.iter().filter(|record| seen.insert(record.event.id().clone())).cloned();
+    assert_kept_once(&first_finds.collect::<Vec<_>>(), published);
 }
 
 /// Checks that every record is found once, in the order of its client.
 pub(crate) fn assert_kept_once(found: &[LogRecord], published: &[LogRecord]) {
-    assert_eq!(
-        ids_by_client(found),
-        ids_by_client(published),
-        "every record is kept once, in the order of its client"
-    );
+    let found = ids_by_client(found);
+    for (client, expected) in ids_by_client(published) {
+        let found = found.get(&client).map(Vec::as_slice).unwrap_or_default();
+        let common = found.iter().zip(&expected).take_while(|(found, expected)| found == expected).count();
+        assert!(
+            found.len() == expected.len() && common == found.len(),
+            "every record is kept once, in the order of its client: {client} has {} instead of {}, and from place \
+             {common} on {:?} instead of {:?}",
+            found.len(),
+            expected.len(),
+            &found[common..found.len().min(common + 9)],
+            &expected[common..expected.len().min(common + 9)],
+        );
+    }
 }
 
 /// What a record is in Kafka.

@@ -40,14 +40,6 @@ async fn calls_at_the_same_time_all_come_through() {
 }
 
 #[tokio::test]
-async fn more_records_than_the_driver_may_hold_go_through_in_pieces() {
-    let Some((_, config, log)) = opened().await else { return };
-    let published = records(0..4500);
-    log.publish(&published).await.unwrap();
-    assert_kept_once(&read(&config).await, &published);
-}
-
-#[tokio::test]
 async fn a_record_has_its_client_as_key_and_says_its_schema_and_trace() {
     let Some((broker, config, log)) = opened().await else { return };
     let client = "Ω'%/\\\"🦀 محمد";

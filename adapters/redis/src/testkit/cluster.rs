@@ -42,8 +42,7 @@ impl RedisCluster {
     /// # Panics
     /// Panics when no running node holds the key.
     pub fn kill_primary_of(&mut self, key: &str) -> usize {
-        let holds = |port: u16| ask::<Value>(port, &["EXISTS", key]).is_ok();
-        let number = self.nodes.iter().position(|node| holds(node.port())).expect("a primary of the key");
+        let number = self.primary_of(key);
         if let Some(node) = self.nodes.get_mut(number) {
             node.kill();
         }
@@ -56,6 +55,21 @@ impl RedisCluster {
             node.restart();
         }
         self.wait_until_ready();
+    }
+
+    /// Sends a command without keys to the primary that holds a key.
+    ///
+    /// # Panics
+    /// Panics when no running node holds the key.
+    pub fn ask_primary_of(&self, key: &str, command: &[&str]) {
+        if let Some(node) = self.nodes.get(self.primary_of(key)) {
+            tell(node.port(), command);
+        }
+    }
+
+    fn primary_of(&self, key: &str) -> usize {
+        let holds = |port: u16| ask::<Value>(port, &["EXISTS", key]).is_ok();
+        self.nodes.iter().position(|node| holds(node.port())).expect("a primary of the key")
     }
 
     /// Sends a command without keys to every running node.

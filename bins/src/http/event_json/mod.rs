@@ -14,7 +14,7 @@ use mini_platform_core::domain::{Currency, Event, EventId};
 use mini_platform_core::port::Clock;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use self::fields::{Field, Fields};
+use self::fields::Fields;
 use self::scalar::{Key, Scalar};
 use super::problem::{Code, Rejection};
 
@@ -87,7 +87,7 @@ fn read(json: &[u8], fields: &mut Fields) -> Result<(), Rejection> {
         Ok(Some(found)) => {
             Err(Rejection::new(Code::InvalidJson, format!("An event is a JSON object, found {found}.")))
         }
-        Err(error) => Err(stopped(&error, fields.current)),
+        Err(error) => stopped(&error, json, fields),
     }
 }
 
@@ -108,13 +108,15 @@ fn reason(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(reason, _)| reason)
 }
 
-/// Says what is wrong where parsing stopped: a number that no type can hold is JSON all the same.
-fn stopped(error: &serde_json::Error, current: Option<Field>) -> Rejection {
-    match current {
+/// Says what is wrong where parsing stopped: a number that no type can hold is JSON all the same, if what follows is.
+fn stopped(error: &serde_json::Error, json: &[u8], fields: &mut Fields) -> Result<(), Rejection> {
+    match fields.current {
         Some(field) if reason(&error.to_string()) == "number out of range" => {
-            field.invalid("is a number beyond all bounds")
+            serde_json::from_slice::<IgnoredAny>(json).map_err(|error| broken(&error))?;
+            fields.take(field, &Scalar::Fraction);
+            Ok(())
         }
-        _ => broken(error),
+        _ => Err(broken(error)),
     }
 }
 

@@ -48,6 +48,15 @@ fn nested_values_are_read_past() {
 }
 
 #[test]
+fn a_number_beyond_all_bounds_hides_nothing() {
+    let flaw = |json| flaw(json, Some(Kind::Transaction));
+    assert_eq!(flaw(r#"{"amount":1e999}"#), ("invalid_field", Some("/amount".into())));
+    assert_eq!(flaw(r#"{"colour":1,"amount":1e999}"#), ("unknown_field", Some("/colour".into())));
+    assert_eq!(flaw(r#"{"amount":1,"amount":1e999}"#), ("duplicate_field", Some("/amount".into())));
+    assert_eq!(flaw(r#"{"amount":1e999,"#), ("invalid_json", None), "what is no JSON has no fields");
+}
+
+#[test]
 fn the_name_of_an_unknown_field_is_cut() {
     let json = format!(r#"{{"{}":1}}"#, "n".repeat(10_000));
     let (_, pointer) = flaw(&json, None);
