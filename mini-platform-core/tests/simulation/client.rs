@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_platform_core::domain::{
-    Amount, BranchId, ClientId, Event, EventId, OccurredAt, OperationType,
-};
+use mini_platform_core::domain::{Amount, BranchId, ClientId, Event, EventId, OccurredAt, OperationType};
 use mini_platform_core::error::Fault;
 use mini_platform_core::testkit::at;
 use tokio::time::{sleep, timeout};
@@ -51,7 +49,7 @@ impl Client {
             let sending = Sending {
                 wire: Wire { world: Arc::clone(&self.world), life: Arc::clone(&self.life) },
                 chance: self.chance.fork(),
-                patience: self.patience,
+                patience: if self.chance.hits(0.1) { self.chance.millis(1..=30) } else { self.patience },
                 sent,
                 is_single,
             };

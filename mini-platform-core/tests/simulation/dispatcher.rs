@@ -136,7 +136,7 @@ pub(crate) async fn serve(
         false => sent.event.happened(OccurredAt::Received(now)),
     };
     let events: Vec<Event> = sent.into_iter().map(stamp).collect();
-    let request = world.ledger().receive(&life, events.clone(), world.history.now());
+    let request = world.ledger().receive(&life, events.clone(), is_single, world.history.now());
     let ids: Vec<&str> = events.iter().map(|event| event.id().as_str()).collect();
     world.note(format_args!("{life} receives r{request} [{}]", ids.join(" ")));
     let _waiting = Waiting(&world, request);
@@ -167,19 +167,19 @@ async fn take_in(dispatcher: &Dispatcher, events: Vec<Event>, is_single: bool) -
     let count = events.len();
     if is_single && let Some(event) = events.first() {
         let one = dispatcher.ingest_one(event.clone()).await;
-        return answers(one.map(|one| match one {
-            Ingested::Finished(outcome) => Ingested::Finished(vec![outcome]),
-            Ingested::Parked => Ingested::Parked,
-        }), count);
+        return answers(
+            one.map(|one| match one {
+                Ingested::Finished(outcome) => Ingested::Finished(vec![outcome]),
+                Ingested::Parked => Ingested::Parked,
+            }),
+            count,
+        );
     }
     let batch = EventBatch::new(events).unwrap();
     answers(dispatcher.ingest(&batch).await, count)
 }
 
-fn answers(
-    answer: Result<Ingested<Vec<IngestOutcome>>, DispatchError>,
-    count: usize,
-) -> Vec<Answer> {
+fn answers(answer: Result<Ingested<Vec<IngestOutcome>>, DispatchError>, count: usize) -> Vec<Answer> {
     match answer {
         Ok(Ingested::Finished(outcomes)) => outcomes.into_iter().map(Answer::Finished).collect(),
         Ok(Ingested::Parked) => vec![Answer::Parked; count],

@@ -57,7 +57,8 @@ fn report(ran: &Ran) -> String {
 
 /// Runs seeds on all cores. Returns those that broke a law, and what all of them met.
 fn run_all(first: u64, count: u64) -> (Vec<Ran>, Coverage) {
-    let (next, broken, met) = (AtomicU64::new(first), Mutex::new(Vec::new()), Mutex::new(Coverage::default()));
+    let (next, broken, met) =
+        (AtomicU64::new(first), Mutex::new(Vec::new()), Mutex::new(Coverage::default()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {

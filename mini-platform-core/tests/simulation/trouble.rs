@@ -32,7 +32,7 @@ pub(crate) async fn make(world: Arc<World>, chance: Chance) {
 }
 
 async fn befall(world: Arc<World>, chance: Chance) {
-    match chance.below(12) {
+    match chance.below(13) {
         0..=2 => outage(&world, &chance).await,
         3 => crash(&world, &chance),
         4 => crash_all_workers(&world),
@@ -55,6 +55,7 @@ async fn befall(world: Arc<World>, chance: Chance) {
         7 => jump(&world, &chance),
         8 | 9 => change_list(&world, &chance).await,
         10 => park_strange(&world, &chance).await,
+        11 => world.lot.restart(&world, &chance),
         _ => roll_back(&world, &chance).await,
     }
 }
@@ -102,7 +103,9 @@ fn jump(world: &Arc<World>, chance: &Chance) {
         .iter()
         .enumerate()
         .map(|(number, machine)| (format!("d{number}"), &machine.clock))
-        .chain(world.workers.iter().enumerate().map(|(number, machine)| (format!("w{number}"), &machine.clock)))
+        .chain(
+            world.workers.iter().enumerate().map(|(number, machine)| (format!("w{number}"), &machine.clock)),
+        )
         .chain([("lot".to_owned(), &world.lot.clock)])
         .collect();
     let (whose, clock) = chance.pick(&clocks);
@@ -140,7 +143,10 @@ async fn park_strange(world: &Arc<World>, chance: &Chance) {
         let id = ParcelId::new(at(1), std::array::from_fn(|_| u8::try_from(chance.below(256)).unwrap()));
         let parcel = Parcel { id, client: name.clone(), content, reason: ParkReason::Timeout };
         // A lot that is full refuses them as any others.
-        if timeout(Duration::from_secs(1), world.lot.park(world, &[parcel])).await.is_ok_and(|one| one.is_ok()) {
+        if timeout(Duration::from_secs(1), world.lot.park(world, &[parcel]))
+            .await
+            .is_ok_and(|one| one.is_ok())
+        {
             world.meet("something strange is parked");
         }
     }

@@ -45,15 +45,8 @@ pub(crate) enum System {
 }
 
 impl System {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Network,
-        Self::Events,
-        Self::Adjacency,
-        Self::Registry,
-        Self::Lot,
-        Self::Disk,
-        Self::Log,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Network, Self::Events, Self::Adjacency, Self::Registry, Self::Lot, Self::Disk, Self::Log];
 }
 
 impl Place {
