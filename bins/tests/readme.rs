@@ -74,8 +74,11 @@ fn the_commands_of_the_readme_print_what_it_says() {
     let (_, _, behind) = around(CLUSTER);
     let examples = [examples(before), examples(behind)].concat();
     assert!(examples.len() > 12, "the README has examples");
+    let [log, rebuilt] = ["data/log", "rebuilt"].map(|name| folder.path().join(name).display().to_string());
     for (command, expected) in examples {
-        check(&mut Command::new("sh"), &command, &runnable(&command, platform.base()), &expected);
+        let runnable = runnable(&command, platform.base());
+        let runnable = runnable.replace("data/log", &log).replace("target/rebuilt", &rebuilt);
+        check(&mut Command::new("sh"), &command, &runnable, &expected);
     }
 }
 

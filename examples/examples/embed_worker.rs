@@ -70,7 +70,9 @@ async fn main() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let batch = EventBatch::new(vec![pay("e1", "Bob")?, pay("e2", "Mallory Mole")?])?;
-    for (event, finished) in batch.events().iter().zip(dispatcher.ingest(&batch).await?) {
+    // This dispatcher has no parking lot, so what it takes in is finished.
+    let outcomes = dispatcher.ingest(&batch).await?.finished().unwrap_or_default();
+    for (event, finished) in batch.events().iter().zip(outcomes) {
         println!("{}: {}", event.id(), finished.outcome.as_str());
     }
     worker_stop.cancel();

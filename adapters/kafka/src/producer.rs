@@ -66,7 +66,10 @@ impl Producers {
         let (done, outcome) = oneshot::channel();
         let producer = self.working().await?;
         // No await until all are handed over: a call that is given up leaves the first of its records, never others.
-        let sent = producer.send(&self.topic, records, Arc::new(Delivery::new(room, done)));
+        let delivery = Arc::new(Delivery::new(room, done));
+        let sent = producer.send(&self.topic, records, &delivery);
+        // From here on only the driver holds it.
+        drop(delivery);
         drop(producer);
         match (outcome.await.map_err(|_| CLOSED)?, sent) {
             (None, sent) => sent,
@@ -166,10 +169,10 @@ impl Producer {
     }
 
     /// Hands records over, in order, up to the first that is refused.
-    fn send(&self, topic: &str, records: &[LogRecord], delivery: Arc<Delivery>) -> Result<(), Failure> {
+    fn send(&self, topic: &str, records: &[LogRecord], delivery: &Arc<Delivery>) -> Result<(), Failure> {
         for record in records {
             let json = record.to_json();
-            let message = BaseRecord::with_opaque_to(topic, Arc::clone(&delivery))
+            let message = BaseRecord::with_opaque_to(topic, Arc::clone(delivery))
                 .key(record.client().as_str())
                 .payload(&json)
                 .headers(headers(record));

@@ -37,8 +37,11 @@ pub use protobuf::{MESSAGES, protobuf};
 use mini_platform_core::domain::Timestamp;
 use mini_platform_core::port::Clock;
 
+/// Checks the laws of a target on one input, and panics when one is broken.
+pub type Target = fn(&[u8]);
+
 /// Every target under its name.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("http_body", http_body),
     ("ndjson", ndjson),
     ("json_array", json_array),

@@ -139,7 +139,7 @@ fn submissions(bytes: &[u8]) {
     for submission in request.events {
         match taken(submission) {
             Ok(event) => {
-                assert!(taken((&event).into()) == Ok(event), "an event changes when it is sent again")
+                assert!(taken((&event).into()) == Ok(event), "an event changes when it is sent again");
             }
             Err(rejected) => is_for_people(&rejected.rejection.detail),
         }

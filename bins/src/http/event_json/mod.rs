@@ -14,7 +14,7 @@ use mini_platform_core::domain::{Currency, Event, EventId};
 use mini_platform_core::port::Clock;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use self::fields::{Field, Fields};
+use self::fields::Fields;
 use self::scalar::{Key, Scalar};
 use super::problem::{Code, Rejection};
 
