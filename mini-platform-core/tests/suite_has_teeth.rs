@@ -1544,7 +1544,7 @@ mod lots {
         }
 
         /// Gives a parcel its client back.
-        fn restored(&self, leased: LeasedParcel) -> LeasedParcel {
+        fn restored(&self, leased: &LeasedParcel) -> LeasedParcel {
             let mut seen = self.seen.lock().unwrap();
             let (lease, mut parked) = (leased.clone().done().lease(), leased.parked().clone());
             seen.holders.insert(parked.parcel.id, lease);
@@ -1681,7 +1681,7 @@ mod lots {
                 }
                 _ => {}
             }
-            Ok(leased.into_iter().map(|leased| self.restored(leased)).collect())
+            Ok(leased.iter().map(|leased| self.restored(leased)).collect())
         }
 
         async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, LotError> {
