@@ -63,7 +63,7 @@ impl Log {
     /// the folder is given free. Nobody may publish by then.
     pub async fn run(self, stop: CancellationToken) {
         match self.0 {
-            Kind::None => {}
+            Kind::None => stop.cancelled().await,
             Kind::Files(files) => {
                 stop.cancelled().await;
                 if let Some(files) = Arc::into_inner(files) {
