@@ -32,7 +32,7 @@ impl Dispatching {
         let log = Log::open(config).await?;
         let mut builder = Dispatcher::builder(settings(&config.dispatch), balancer(config.dispatch.policy));
         if let Some(lot) = connections.parking_lot(config).await? {
-            builder = builder.with_parking(lot, parking(&config.parking));
+            builder = builder.with_parking(lot, parking(&config.parking, &config.dispatch));
         }
         if let Some(log) = log.log() {
             builder = builder.with_log(log);
@@ -80,11 +80,14 @@ fn settings(config: &DispatchConfig) -> DispatcherConfig {
         .with_max_in_flight(config.max_in_flight)
 }
 
-fn parking(config: &ParkingConfig) -> dispatcher::ParkingConfig {
+/// How many times what a try may take a lease lasts at least: a round tries for half of it.
+const TRIES_A_LEASE: u32 = 3;
+
+fn parking(config: &ParkingConfig, dispatch: &DispatchConfig) -> dispatcher::ParkingConfig {
     let settings = dispatcher::ParkingConfig::default();
     let base = settings.base.min(config.max_pause);
     settings
-        .with_lease(config.lease)
+        .with_lease(config.lease.max(dispatch.timeout.saturating_mul(TRIES_A_LEASE)))
         .with_max_attempts(config.max_attempts)
         .with_pauses(base, config.max_pause)
 }

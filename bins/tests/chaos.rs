@@ -101,7 +101,7 @@ async fn a_whole_mongodb_that_is_gone_for_a_while_costs_nothing_but_time() {
     let load = Load::start(&setup.platform);
     load.go_on(&setup.platform, BETWEEN_BLOWS);
     setup.mongodb.kill(0);
-    setup.wait_until("events are put off", || load.refused() > 0);
+    setup.wait_until("events are put off", || load.put_off() > 0);
     setup.mongodb.restart(0);
     load.go_on(&setup.platform, BETWEEN_BLOWS);
     let (events, ledger) = load.finish().await;

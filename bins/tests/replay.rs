@@ -53,7 +53,10 @@ impl Scene {
     fn start(&self, name: &str) -> Running {
         let source = format!("feeder.source=file:{}", self.dir("list.txt").display());
         // So small that there are many files.
-        Running::start(&self.dir(name), &[&source, "log.max_segment=20KiB", "dispatch.timeout=30s"])
+        Running::start(
+            &self.dir(name),
+            &[&source, "log.max_segment=20KiB", "dispatch.timeout=30s", "parking.lease=2m"],
+        )
     }
 
     /// Runs a platform that takes in all events, one request each fifty; returns what it answers.

@@ -12,7 +12,7 @@ const TRANSACTION: &[u8] = br#"{"sender":"Ann","receiver":"Bob","amount":1}"#;
 
 #[test]
 fn a_dispatcher_without_workers_says_so_and_ends_well() {
-    let dispatcher = Running::dispatcher(&[]);
+    let dispatcher = Running::dispatcher(&["parking.backend=none"]);
     let log = dispatcher.log();
     assert!(log.lines().next().unwrap().contains("mini-platform-dispatcher "), "{log}");
     assert_ne!(dispatcher.base(), dispatcher.grpc());
@@ -28,6 +28,16 @@ fn a_dispatcher_without_workers_says_so_and_ends_well() {
         "{head}"
     );
     assert_eq!(serde_json::from_str::<Value>(body).unwrap()["code"], "no_workers", "{body}");
+    assert!(dispatcher.stop().success());
+}
+
+#[test]
+fn a_dispatcher_without_workers_parks_what_comes() {
+    let dispatcher = Running::dispatcher(&[]);
+    let answer = http_answer("POST", dispatcher.base(), "/v1/transactions", TRANSACTION);
+    assert!(answer.starts_with("HTTP/1.1 202 ") && answer.contains(r#""outcome":"parked""#), "{answer}");
+    let (status, parked) = dispatcher.get("/v1/parked");
+    assert!(status == 200 && parked.contains(r#""reason":"no_workers""#), "{parked}");
     assert!(dispatcher.stop().success());
 }
 

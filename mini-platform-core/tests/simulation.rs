@@ -8,7 +8,7 @@
 //! - `cargo nextest run -p mini-platform-core --test simulation` runs the seeds of CI.
 //! - `scripts/simulate 5000` runs thousands on all cores, `scripts/simulate 1 123` runs seed 123 and shows its history.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod simulation {
     mod chance;
@@ -16,6 +16,7 @@ mod simulation {
     mod coverage;
     mod disk;
     mod dispatcher;
+    mod facts;
     mod history;
     mod laws;
     mod ledger;

@@ -286,6 +286,7 @@ mod broken {
             ob1_racing_appends_lose_nothing => ReadsThenWrites,
             ob2_the_room_is_bounded => IsNeverFull,
             ob2_what_does_not_fit_is_not_taken => TakesWhatFits,
+            ob2_racing_appends_share_the_room => LooksForRoomThenTakes,
             ob3_reading_takes_nothing_away => TakesWhatItReads,
             ob3_a_page_holds_what_was_asked_for_at_most => AnswersOneMore,
             ob3_a_restart_loses_nothing => SkipsOneAtARestart,
@@ -1322,6 +1323,7 @@ mod outboxes {
         ReadsThenWrites,
         IsNeverFull,
         TakesWhatFits,
+        LooksForRoomThenTakes,
         TakesWhatItReads,
         AnswersOneMore,
         SkipsOneAtARestart,
@@ -1343,7 +1345,10 @@ mod outboxes {
 
     impl BrokenOutbox {
         pub(crate) fn new(defect: Defect) -> Self {
-            let max_bytes = if defect == Defect::IsNeverFull { u64::MAX } else { MAX_BYTES };
+            let max_bytes = match defect {
+                Defect::IsNeverFull | Defect::LooksForRoomThenTakes => u64::MAX,
+                _ => MAX_BYTES,
+            };
             Self {
                 defect,
                 inner: MemoryOutbox::new(max_bytes),
@@ -1382,6 +1387,13 @@ mod outboxes {
                         result = result.and(self.inner.append(std::slice::from_ref(record)).await);
                     }
                     return result;
+                }
+                Defect::LooksForRoomThenTakes => {
+                    if self.inner.status().bytes + bytes as u64 > MAX_BYTES {
+                        return Err(LogError::Full);
+                    }
+                    self.racers.wait().await;
+                    self.inner.append(records).await?;
                 }
                 Defect::KeepsTheRoom if (before + bytes) as u64 > MAX_BYTES => return Err(LogError::Full),
                 _ => self.inner.append(records).await?,
@@ -1544,7 +1556,7 @@ mod lots {
         }
 
         /// Gives a parcel its client back.
-        fn restored(&self, leased: LeasedParcel) -> LeasedParcel {
+        fn restored(&self, leased: &LeasedParcel) -> LeasedParcel {
             let mut seen = self.seen.lock().unwrap();
             let (lease, mut parked) = (leased.clone().done().lease(), leased.parked().clone());
             seen.holders.insert(parked.parcel.id, lease);
@@ -1681,7 +1693,7 @@ mod lots {
                 }
                 _ => {}
             }
-            Ok(leased.into_iter().map(|leased| self.restored(leased)).collect())
+            Ok(leased.iter().map(|leased| self.restored(leased)).collect())
         }
 
         async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, LotError> {

@@ -2,7 +2,11 @@
 //!
 //! The tests start this test binary again as a child, with one ignored test to run, and talk to it over its
 //! standard input and output.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking; the child reports by printing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests fail by panicking; the child reports by printing"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Lines, Read, Write};

@@ -27,7 +27,7 @@ const ROUNDS: u32 = 100;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let Some(server) = RedisServer::start() else { return };
+    let Some(server) = RedisServer::start_with(&["--appendfsync", "always"]) else { return };
     let config = RedisConfig::new(server.url()).with_timeout(Duration::from_secs(30));
     let redis = Redis::connect(&config).await.unwrap();
     let lot = redis.parking_lot(LotLimits::default()).await.unwrap();

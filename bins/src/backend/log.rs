@@ -1,6 +1,8 @@
 //! The long-term log: files on this machine, or Kafka behind an outbox.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -61,7 +63,7 @@ impl Log {
     /// the folder is given free. Nobody may publish by then.
     pub async fn run(self, stop: CancellationToken) {
         match self.0 {
-            Kind::None => {}
+            Kind::None => stop.cancelled().await,
             Kind::Files(files) => {
                 stop.cancelled().await;
                 if let Some(files) = Arc::into_inner(files) {
@@ -85,6 +87,14 @@ pub enum LogPlace {
     Folder(PathBuf),
     /// The configured topic.
     Kafka,
+}
+
+impl FromStr for LogPlace {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "kafka" { Self::Kafka } else { Self::Folder(text.into()) })
+    }
 }
 
 /// Returns what reads a log from its beginning.

@@ -101,12 +101,10 @@ struct LoadCheckArgs {
     /// The running platform
     #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
     url: BaseUrl,
-    /// The folder of the long-term log; repeat it when several dispatchers have one each
-    #[arg(long, value_name = "DIR")]
-    log: Vec<PathBuf>,
-    /// Read the long-term log from Kafka, which is configured as for the platform
-    #[arg(long)]
-    kafka: bool,
+    /// The long-term log: a folder of files, or `kafka` for the configured topic; repeat it when several dispatchers
+    /// have a folder each
+    #[arg(long, value_name = "FOLDER|kafka")]
+    log: Vec<LogPlace>,
     /// How long to wait until nothing is parked any more
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     settle: Duration,
@@ -168,10 +166,9 @@ fn run_name() -> String {
 
 async fn check(args: LoadCheckArgs, config: ConfigArgs) -> anyhow::Result<Finish> {
     let config = config.load(&[Need::NoBackend])?.config;
-    let folders = args.log.into_iter().map(LogPlace::Folder);
     let mut logs = Vec::new();
-    for place in folders.chain(args.kafka.then_some(LogPlace::Kafka)) {
-        logs.push(log_reader(&place, &config).await?);
+    for place in &args.log {
+        logs.push(log_reader(place, &config).await?);
     }
     let platform = PlatformClient::new(args.url);
     let report = check::check(&platform, &args.ledger, &logs, args.settle).await?;

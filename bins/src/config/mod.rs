@@ -359,8 +359,8 @@ config_table! {
         /// Durable without a server to install; dispatchers that share a lot need "redis".
         "parking.backend" = "embedded" => backend: ParkingBackend as PARKING_BACKENDS;
 
-        /// Limits how often an event is tried before it becomes a dead letter, for a person to decide.
-        /// About five minutes with the pauses between; an outage of everything does not count.
+        /// Limits how often a parked event is tried before it becomes a dead letter.
+        /// A person decides on those. About five minutes with the pauses between; an outage of everything does not count.
         "parking.max_attempts" = "10" => max_attempts: u32 as Integer(1..=1_000);
 
         /// Limits the longest pause between two tries.
@@ -368,10 +368,11 @@ config_table! {
         "parking.max_pause" = "1m" => max_pause: Duration as Time;
 
         /// Sets how long a dispatcher has parked events for itself.
-        /// Many times what it needs; when it dies, others go on with them after that.
+        /// Many times what it needs, and at least three times `dispatch.timeout`. When it dies, others go on with
+        /// them after that.
         "parking.lease" = "30s" => lease: Duration as Time;
 
-        /// Limits the events that are parked, dead letters among them; more are answered 503.
+        /// Limits the events that are parked, dead or not; more are answered 503.
         /// Eight minutes of 2,000 events a second.
         "parking.max_parcels" = "1000000" => max_parcels: u64 as Integer(1..=1_000_000_000);
 
@@ -394,11 +395,11 @@ config_table! {
         /// None: the folder `log` beside the data of the embedded store.
         "log.dir" = "" => dir: Option<PathBuf> as OptionalFile;
 
-        /// Names the folder in which records wait for Kafka. It has to outlive the program.
+        /// Names the folder in which records wait for Kafka, on a lasting disk.
         /// None: the folder `outbox` beside the data of the embedded store.
         "log.outbox_dir" = "" => outbox_dir: Option<PathBuf> as OptionalFile;
 
-        /// Limits the records that wait for Kafka; when there are more, events are parked or answered 503.
+        /// Limits the records that wait for Kafka; with more, events are parked.
         /// About half an hour of 2,000 events a second.
         "log.max_outbox" = "1GiB" => max_outbox: u64 as Size;
 
@@ -438,9 +439,6 @@ fn check(config: &Config, reader: &mut Reader) {
     reader.demand("cluster.lease", expected, cluster.lease <= MAX_LEASE);
     let expected = "at least \"1MiB\", because the largest batch comes close to it";
     reader.demand("grpc.max_message", expected, grpc.max_message >= MIN_MESSAGE);
-    let expected =
-        "more than twice dispatch.timeout, because a dispatcher works on what it leased for so long";
-    reader.demand("parking.lease", expected, config.parking.lease > 2 * dispatch.timeout);
 }
 
 /// Demands that what is chosen was built in.

@@ -76,6 +76,7 @@ fn queries(client: ClientId) -> Vec<Query> {
     queries.push(Query::Neighbours(NeighbourQuery::new(client)));
     queries.push(Query::Clients(ClientQuery::default()));
     queries.push(Query::Parcels(ParcelQuery::default()));
+    queries.push(Query::Parcels(ParcelQuery::of_dead_letters()));
     queries
 }
 

@@ -1,7 +1,7 @@
 //! What is tried no more, until a person decides: a dead letter is redriven or discarded.
 
 use http::StatusCode;
-use mini_platform_core::domain::{DeadLetter, ParcelId, Timestamp};
+use mini_platform_core::domain::{DeadLetter, ParcelId, ParcelQuery, Timestamp};
 use serde::Serialize;
 
 use super::lot::{LotJson, ParcelJson, lot, parcel_query, within_time};
@@ -38,7 +38,7 @@ struct RedrivenJson {
 
 /// Answers how full the parking lot is, and a page of its dead letters, oldest first.
 pub(super) async fn list(state: &State, query: &str) -> Answer {
-    let (lot, query) = (lot(state)?, parcel_query(query)?);
+    let (lot, query) = (lot(state)?, parcel_query(ParcelQuery::of_dead_letters(), query)?);
     let found = async { tokio::try_join!(lot.status(), lot.dead_letters(&query)) };
     let (status, page) = within_time(state, found).await?;
     Ok(render::read(StatusCode::OK, &LotJson::new(&status, &page, DeadLetterJson::new)))

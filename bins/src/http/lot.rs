@@ -37,10 +37,10 @@ pub(super) async fn within_time<T>(
     answer.map_err(|error| state.failed(&error))
 }
 
-/// Reads which parcels are asked for.
-pub(super) fn parcel_query(query: &str) -> Result<ParcelQuery, Problem> {
+/// Reads which of some parcels are asked for.
+pub(super) fn parcel_query(of: ParcelQuery, query: &str) -> Result<ParcelQuery, Problem> {
     let parameters = Parameters::parse(query, &["limit", "page_token"])?;
-    let query = ParcelQuery::default().with_size(parameters.page_size()?);
+    let query = of.with_size(parameters.page_size()?);
     match parameters.page_token()? {
         Some(token) => query.with_token(&token).map_err(|rule| Problem::parameter("page_token", rule)),
         None => Ok(query),

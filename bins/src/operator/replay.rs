@@ -18,12 +18,8 @@ Exit code: 0 when all that the log tells is in the stores, 1 when they hold anot
 it was told to stop before the end.")]
 pub struct ReplayArgs {
     /// The log: a folder of files, or `kafka` for the configured topic [default: the configured log]
-    #[arg(long, value_name = "FOLDER|kafka", value_parser = place)]
+    #[arg(long, value_name = "FOLDER|kafka")]
     from: Option<LogPlace>,
-}
-
-fn place(text: &str) -> Result<LogPlace, std::convert::Infallible> {
-    Ok(if text == "kafka" { LogPlace::Kafka } else { LogPlace::Folder(text.into()) })
 }
 
 fn configured(config: &Config) -> anyhow::Result<LogPlace> {
@@ -82,9 +78,9 @@ mod tests {
 
     #[test]
     fn a_log_is_a_topic_or_a_folder() {
-        assert_eq!(place("kafka"), Ok(LogPlace::Kafka));
+        assert_eq!("kafka".parse(), Ok(LogPlace::Kafka));
         for folder in ["data/log", "./kafka", "kafka/"] {
-            assert_eq!(place(folder), Ok(LogPlace::Folder(folder.into())));
+            assert_eq!(folder.parse(), Ok(LogPlace::Folder(folder.into())));
         }
     }
 }

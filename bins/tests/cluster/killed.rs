@@ -30,13 +30,13 @@ async fn a_worker_that_is_killed_under_load_costs_no_event_and_no_request() {
         }
     }
     load.go_on(&cluster.dispatcher, BETWEEN_BLOWS);
-    assert_eq!(load.refused(), 0, "the others serve what it held:\n{}", cluster.dispatcher.log());
+    assert_eq!(load.put_off(), 0, "the others serve what it held:\n{}", cluster.dispatcher.log());
     let gone = || cluster.members().len() == 2;
     wait_until("its lease has ended", || cluster.dispatcher.log(), gone);
     cluster.start_again(&killed.id, killed.listen);
     cluster.wait_until_ready(3);
     load.go_on(&cluster.dispatcher, BETWEEN_BLOWS);
-    assert_eq!(load.refused(), 0);
+    assert_eq!(load.put_off(), 0);
     let (events, ledger) = load.finish().await;
     assert_each_is_stored_once(&cluster.dispatcher, &events, &ledger).await;
 }
@@ -53,7 +53,7 @@ async fn a_worker_that_is_frozen_is_overtaken_and_comes_back() {
     signal(&cluster, 0, "CONT");
     cluster.wait_until_ready(3);
     load.go_on(&cluster.dispatcher, BETWEEN_BLOWS);
-    assert_eq!(load.refused(), 0, "{}", cluster.dispatcher.log());
+    assert_eq!(load.put_off(), 0, "{}", cluster.dispatcher.log());
     let (events, ledger) = load.finish().await;
     assert_each_is_stored_once(&cluster.dispatcher, &events, &ledger).await;
 }

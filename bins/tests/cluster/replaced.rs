@@ -17,7 +17,7 @@ async fn five_workers_are_replaced_one_by_one_under_load_and_no_request_fails() 
         cluster.wait_until_ready(5);
     }
     load.go_on(&cluster.dispatcher, BETWEEN_BLOWS / 2);
-    assert_eq!(load.refused(), 0, "{}", cluster.dispatcher.log());
+    assert_eq!(load.put_off(), 0, "{}", cluster.dispatcher.log());
     let (events, ledger) = load.finish().await;
     assert_each_is_stored_once(&cluster.dispatcher, &events, &ledger).await;
 }

@@ -17,9 +17,13 @@ use std::time::{Duration, Instant};
 
 use mini_platform_bins::client::PlatformClient;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mini-platform");
+
+/// Names the folder of the data.
+const DATA: &str = "MINI_PLATFORM__EMBEDDED__DIR";
 
 /// How long something may take that is only a matter of time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,13 +57,15 @@ pub(crate) struct Running {
     child: Child,
     base: String,
     log: Arc<Mutex<String>>,
+    /// Its data, unless the test chose another place.
+    _data: TempDir,
 }
 
 impl Running {
     /// Starts the platform on a free port with its data in a folder, and waits until it is ready.
     pub(crate) fn start(dir: &Path, settings: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.env("MINI_PLATFORM__HTTP__LISTEN", "127.0.0.1:0").env("MINI_PLATFORM__EMBEDDED__DIR", dir);
+        command.env("MINI_PLATFORM__HTTP__LISTEN", "127.0.0.1:0").env(DATA, dir);
         Self::spawn(command, settings, "ready")
     }
 
@@ -68,6 +74,10 @@ impl Running {
         for setting in settings {
             command.args(["--set", setting]);
         }
+        let data = tempfile::tempdir().unwrap();
+        if !command.get_envs().any(|(name, _)| name == DATA) {
+            command.env(DATA, data.path());
+        }
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -75,7 +85,7 @@ impl Running {
         let reading = std::thread::spawn(move || {
             lines.map_while(Result::ok).for_each(|line| *written.lock().unwrap() += &format!("{line}\n"));
         });
-        let mut running = Self { child, base: String::new(), log };
+        let mut running = Self { child, base: String::new(), log, _data: data };
         wait_until(
             "the program has started",
             || running.log(),

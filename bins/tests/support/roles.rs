@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use super::{Running, wait_until};
+use super::{DATA, Running, wait_until};
 
 pub(crate) const DISPATCHER: &str = env!("CARGO_BIN_EXE_mini-platform-dispatcher");
 pub(crate) const WORKER: &str = env!("CARGO_BIN_EXE_mini-platform-worker");
@@ -48,5 +48,6 @@ impl Running {
 /// Runs a program of a cluster that ends by itself.
 pub(crate) fn run(program: &str, settings: &[&str], more: &[&str]) -> Output {
     let sets = settings.iter().flat_map(|setting| ["--set", setting]);
-    Command::new(program).args(sets).args(more).output().unwrap()
+    let data = tempfile::tempdir().unwrap();
+    Command::new(program).env(DATA, data.path()).args(sets).args(more).output().unwrap()
 }

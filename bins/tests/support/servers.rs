@@ -44,6 +44,7 @@ impl Servers {
             "store.backend=mongodb".to_owned(),
             "adjacency.backend=redis".to_owned(),
             "registry.backend=redis".to_owned(),
+            "parking.backend=redis".to_owned(),
             "registry.max_staleness=500ms".to_owned(),
             format!("mongodb.uri={mongodb}"),
             format!("mongodb.database={name}"),

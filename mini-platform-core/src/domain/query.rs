@@ -310,9 +310,16 @@ fn fingerprint_of(query: &[u8]) -> u64 {
 pub struct ParcelQuery {
     size: PageSize,
     after: Option<ParcelId>,
+    of_dead_letters: bool,
 }
 
 impl ParcelQuery {
+    /// Asks for dead letters: the tokens of their pages are none of those of parked parcels, which the default asks for.
+    #[must_use]
+    pub fn of_dead_letters() -> Self {
+        Self { of_dead_letters: true, ..Self::default() }
+    }
+
     /// Sets how many parcels one page holds at most.
     #[must_use]
     pub fn with_size(mut self, size: PageSize) -> Self {
@@ -325,7 +332,7 @@ impl ParcelQuery {
     /// # Errors
     /// The token is none that a query for parcels answered.
     pub fn with_token(mut self, token: &PageToken) -> Result<Self, InvalidPage> {
-        let id = token.open_text(Self::fingerprint())?;
+        let id = token.open_text(self.fingerprint())?;
         self.after = Some(id.parse().map_err(|_| InvalidPage::Token)?);
         Ok(self)
     }
@@ -345,11 +352,11 @@ impl ParcelQuery {
     /// Makes the token of the page that ends with a parcel.
     #[must_use]
     pub fn token_after(&self, last: ParcelId) -> PageToken {
-        PageToken::seal(Self::fingerprint(), last.to_string().as_bytes())
+        PageToken::seal(self.fingerprint(), last.to_string().as_bytes())
     }
 
-    fn fingerprint() -> u64 {
-        fingerprint_of(b"parcels")
+    fn fingerprint(&self) -> u64 {
+        fingerprint_of(if self.of_dead_letters { b"dead letters" } else { b"parcels" })
     }
 }
 
@@ -371,6 +378,15 @@ mod tests {
     fn a_token_continues_its_own_query() {
         let continued = query("ann", EventFilter::Sent).with_token(&token()).unwrap();
         assert_eq!(continued.after().map(|position| position.id.as_str()), Some("e1"));
+    }
+
+    #[test]
+    fn a_token_of_dead_letters_is_none_of_parked_parcels() {
+        let (parked, dead) = (ParcelQuery::default(), ParcelQuery::of_dead_letters());
+        let id = ParcelId::new(Timestamp::UNIX_EPOCH, [7; 10]);
+        assert_eq!(dead.clone().with_token(&dead.token_after(id)).unwrap().after(), Some(id));
+        assert_eq!(dead.clone().with_token(&parked.token_after(id)), Err(InvalidPage::Token));
+        assert_eq!(parked.clone().with_token(&dead.token_after(id)), Err(InvalidPage::Token));
     }
 
     #[test]

@@ -143,6 +143,29 @@ pub async fn ob2_what_does_not_fit_is_not_taken(subject: Subject) {
     assert_eq!(drained.len(), taken * 100, "what was taken before is all there");
 }
 
+/// OB-2: nor do calls together take more room than there is.
+pub async fn ob2_racing_appends_share_the_room(subject: Subject) {
+    let calls = (0..RACERS).map(|racer| {
+        let port = std::sync::Arc::clone(&subject.port);
+        // All of them have no room.
+        let records: Vec<_> = (0..120).map(|n| record(format!("e{racer:02}-{n:03}"))).collect();
+        tokio::spawn(async move { port.append(&records).await })
+    });
+    let mut taken = Vec::new();
+    for (racer, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
+        match call.await.unwrap() {
+            Ok(()) => taken.extend((0..120).map(|n| format!("e{racer:02}-{n:03}"))),
+            Err(error) => assert!(matches!(error, LogError::Full), "an outbox is full or not: {error}"),
+        }
+    }
+    let bytes = subject.port.status().bytes;
+    assert!(bytes <= MAX_BYTES, "{bytes} bytes wait, {MAX_BYTES} may");
+    let drained = drain(&subject).await;
+    let mut found = ids(&drained);
+    found.sort_unstable();
+    assert_eq!(found, taken, "each call is taken whole or not at all");
+}
+
 /// OB-3: the same page again, until it is forgotten.
 pub async fn ob3_reading_takes_nothing_away(subject: Subject) {
     append(&subject, &["a", "b", "c"]).await;
@@ -255,6 +278,7 @@ macro_rules! outbox_cases {
             ob1_racing_appends_lose_nothing,
             ob2_the_room_is_bounded,
             ob2_what_does_not_fit_is_not_taken,
+            ob2_racing_appends_share_the_room,
             ob3_reading_takes_nothing_away,
             ob3_a_page_holds_what_was_asked_for_at_most,
             ob3_a_restart_loses_nothing,

@@ -49,7 +49,7 @@ impl Client {
             let sending = Sending {
                 wire: Wire { world: Arc::clone(&self.world), life: Arc::clone(&self.life) },
                 chance: self.chance.fork(),
-                patience: self.patience,
+                patience: if self.chance.hits(0.1) { self.chance.millis(1..=30) } else { self.patience },
                 sent,
                 is_single,
             };

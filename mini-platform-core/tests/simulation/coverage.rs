@@ -7,7 +7,7 @@ use mini_platform_core::domain::ParkReason;
 use super::weather::all_faults;
 
 /// What some seed must meet beside every fault.
-const RARE: [&str; 37] = [
+const RARE: [&str; 40] = [
     "a batch is at two workers at once",
     "a call is answered to nobody",
     "a client gives up",
@@ -45,6 +45,9 @@ const RARE: [&str; 37] = [
     "answered: refused: overloaded",
     "answered: stored",
     "something strange is parked",
+    "the lot is full",
+    "the lot restarts",
+    "the lot restarts and forgets",
 ];
 
 #[derive(Debug, Default, Clone)]

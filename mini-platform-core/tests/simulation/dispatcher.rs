@@ -136,7 +136,7 @@ pub(crate) async fn serve(
         false => sent.event.happened(OccurredAt::Received(now)),
     };
     let events: Vec<Event> = sent.into_iter().map(stamp).collect();
-    let request = world.ledger().receive(&life, events.clone(), world.history.now());
+    let request = world.ledger().receive(&life, events.clone(), is_single, world.history.now());
     let ids: Vec<&str> = events.iter().map(|event| event.id().as_str()).collect();
     world.note(format_args!("{life} receives r{request} [{}]", ids.join(" ")));
     let _waiting = Waiting(&world, request);

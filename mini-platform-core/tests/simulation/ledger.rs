@@ -7,9 +7,11 @@ use std::time::Duration;
 use mini_platform_core::codec::ParkedEvent;
 use mini_platform_core::domain::{
     AppendOutcome, ClientId, DeathCause, Edge, Event, EventBatch, EventDetails, EventId, IngestOutcome,
-    LeaseId, LeasedParcel, ListVersion, LogRecord, OperationType, Outcome, Parcel, ParcelId, ParcelVerdict,
-    ParkReason, Settled, Settlement, StoredEvent, Timestamp, TraceContext, Verdict,
+    LeaseId, LeasedParcel, ListVersion, LogRecord, OperationType, Outcome, Parcel, ParcelContent, ParcelId,
+    ParcelVerdict, ParkReason, Settled, Settlement, StoredEvent, Timestamp, TraceContext, Verdict,
 };
+
+use mini_platform_core::lanes::{Record, RecordState};
 
 use super::history::Step;
 use super::life::Life;
@@ -58,6 +60,7 @@ pub(crate) struct Request {
     life: Arc<Life>,
     pub(crate) events: Vec<Event>,
     pub(crate) received: Step,
+    is_single: bool,
     pub(crate) answered: Option<(Step, Vec<Answer>)>,
     /// Whether whoever asked was gone before the answer.
     is_abandoned: bool,
@@ -67,6 +70,12 @@ impl Request {
     /// Whether there should be an answer by now, and is none.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.answered.is_none() && !self.is_abandoned && !self.life.is_over()
+    }
+
+    /// Whether its dispatcher worked on it to the end, though nobody waited. Of single events it may have been too late
+    /// before it began.
+    pub(crate) fn was_worked_on_for_nobody(&self) -> bool {
+        self.answered.is_none() && self.is_abandoned && !self.is_single && !self.life.is_crashed()
     }
 }
 
@@ -112,8 +121,8 @@ pub(crate) struct Ledger {
     journalled: BTreeMap<(u128, EventId), Outcome>,
     /// What workers finished, and for which dispatcher.
     pub(crate) finished: Vec<(Arc<Life>, EventId)>,
-    /// What dispatchers tried to park.
-    pub(crate) to_be_parked: BTreeSet<EventId>,
+    /// The traces and events that dispatchers tried to park.
+    pub(crate) to_be_parked: BTreeSet<(u128, EventId)>,
     /// How often the dispatcher of a life could not finish new events since it finished something.
     misses: BTreeMap<String, u32>,
 }
@@ -128,10 +137,17 @@ impl Ledger {
         self.violations.push(Violation { law, says: says.into(), about: about.into_iter().collect() });
     }
 
-    pub(crate) fn receive(&mut self, life: &Arc<Life>, events: Vec<Event>, received: Step) -> u64 {
+    pub(crate) fn receive(
+        &mut self,
+        life: &Arc<Life>,
+        events: Vec<Event>,
+        is_single: bool,
+        received: Step,
+    ) -> u64 {
         let number = self.requests.len() as u64 + 1;
         let (dispatcher, life) = (life.host.number(), Arc::clone(life));
-        let request = Request { dispatcher, life, events, received, answered: None, is_abandoned: false };
+        let (answered, is_abandoned) = (None, false);
+        let request = Request { dispatcher, life, events, received, is_single, answered, is_abandoned };
         self.requests.insert(number, request);
         number
     }
@@ -366,6 +382,25 @@ impl Ledger {
         }
     }
 
+    /// Takes in that the lot restarted with what was written: no lease runs, and what was done since is to be done again.
+    pub(crate) fn restart_lot<'a>(&mut self, written: impl Iterator<Item = &'a Record<ParcelContent>>) {
+        for parked in self.parcels.values_mut() {
+            (parked.lease, parked.state) = (None, ParcelState::Done);
+        }
+        let mut lanes: BTreeMap<ClientId, BTreeMap<u64, ParcelId>> = BTreeMap::new();
+        for Record { held, state } in written {
+            let Some(parked) = self.parcels.get_mut(&held.id) else { continue };
+            parked.state = match state {
+                RecordState::Dead { cause, .. } => ParcelState::Dead(*cause),
+                RecordState::Parked { sequence, .. } => {
+                    lanes.entry(held.client.clone()).or_default().insert(*sequence, held.id);
+                    ParcelState::Parked
+                }
+            };
+        }
+        self.lanes = lanes.into_iter().map(|(client, lane)| (client, lane.into_values().collect())).collect();
+    }
+
     /// Takes in that a dead letter was parked again.
     pub(crate) fn redrive(&mut self, id: ParcelId) {
         let Some(parked) = self.parcels.get_mut(&id) else { return };
@@ -381,7 +416,8 @@ impl Ledger {
     /// Takes in that a dispatcher is about to park what it could not finish.
     pub(crate) fn miss(&mut self, life: &Life, reason: ParkReason, parcels: &[Parcel]) {
         let events = parcels.iter().filter_map(|parcel| ParkedEvent::decode(&parcel.content).ok());
-        self.to_be_parked.extend(events.map(|parked| parked.event.id().clone()));
+        let key = |parked: ParkedEvent| Some((trace_number(parked.trace?), parked.event.id().clone()));
+        self.to_be_parked.extend(events.filter_map(key));
         if !matches!(reason, ParkReason::Outage | ParkReason::Logging) {
             *self.misses.entry(life.to_string()).or_default() += 1;
         }

@@ -1,6 +1,7 @@
 //! Processes, from their start to their crash.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,7 @@ pub(crate) struct Life {
     pub(crate) host: Host,
     pub(crate) run: u64,
     over: CancellationToken,
+    is_crashed: AtomicBool,
 }
 
 impl fmt::Display for Life {
@@ -48,11 +50,22 @@ impl fmt::Display for Life {
 
 impl Life {
     pub(crate) fn start(host: Host, run: u64) -> Self {
-        Self { host, run, over: CancellationToken::new() }
+        Self { host, run, over: CancellationToken::new(), is_crashed: false.into() }
     }
 
+    /// Ends it when it has done all that it had to.
     pub(crate) fn end(&self) {
         self.over.cancel();
+    }
+
+    /// Ends it where it stands.
+    pub(crate) fn crash(&self) {
+        self.is_crashed.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
+    pub(crate) fn is_crashed(&self) -> bool {
+        self.is_crashed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -30,15 +30,15 @@ struct Try<'a>(&'a Wire, String);
 
 impl<'a> Try<'a> {
     fn begin(wire: &'a Wire, batch: &EventBatch) -> Self {
-        let key = format!("{} {}", wire.life, ids(batch));
-        wire.world.begin_try(&key);
-        Self(wire, key)
+        let batch = ids(batch);
+        wire.world.begin_try(&wire.life, &batch);
+        Self(wire, batch)
     }
 }
 
 impl Drop for Try<'_> {
     fn drop(&mut self) {
-        self.0.world.end_try(&self.1);
+        self.0.world.end_try(&self.0.life, &self.1);
     }
 }
 

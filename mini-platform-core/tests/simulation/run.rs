@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_platform_core::domain::{DeathCause, Outcome, ParcelQuery};
-use mini_platform_core::port::ParkingLot;
+use mini_platform_core::domain::{DeathCause, Outcome};
 use mini_platform_core::testkit::deposit;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
@@ -79,7 +78,7 @@ async fn recover(world: &Arc<World>) {
     let probes = Probes { wire: Wire { world: Arc::clone(world), life } };
     let mut sent = probes.until_quiet(0).await;
     if world.plan.is_redriven_by_hand {
-        redrive_by_hand(world).await;
+        redrive_by_hand(world);
         sent = probes.until_quiet(sent).await;
     }
     sleep(EVERYBODY_IS_BACK_WITHIN).await;
@@ -100,7 +99,7 @@ impl Probes {
             self.send(sent, false).await;
             sent += 1;
             sleep(LOOK_EVERY).await;
-            let parked = world.lot.inner.status().await.unwrap().parked;
+            let parked = world.lot.status().parked;
             if parked == 0 && world.disks.iter().all(|disk| disk.waiting() == 0) {
                 return sent;
             }
@@ -135,13 +134,11 @@ impl Probes {
 }
 
 /// Parks the dead letters again that can be read.
-async fn redrive_by_hand(world: &World) {
-    let lot = &world.lot.inner;
-    let page = lot.dead_letters(&ParcelQuery::default()).await.unwrap();
-    for letter in page.items.iter().filter(|letter| letter.cause == DeathCause::AttemptsSpent) {
+fn redrive_by_hand(world: &World) {
+    let dead = world.lot.dead_letters();
+    for letter in dead.iter().filter(|letter| letter.cause == DeathCause::AttemptsSpent) {
         let id = letter.parked.parcel.id;
-        assert!(lot.redrive(id).await.unwrap());
-        world.ledger().redrive(id);
+        world.lot.redrive(world, id);
         world.meet("a dead letter is redriven");
         world.note(format_args!("somebody redrives {}", world.ledger().parcels[&id].name));
     }

@@ -32,7 +32,7 @@ pub(crate) async fn make(world: Arc<World>, chance: Chance) {
 }
 
 async fn befall(world: Arc<World>, chance: Chance) {
-    match chance.below(12) {
+    match chance.below(13) {
         0..=2 => outage(&world, &chance).await,
         3 => crash(&world, &chance),
         4 => crash_all_workers(&world),
@@ -55,6 +55,7 @@ async fn befall(world: Arc<World>, chance: Chance) {
         7 => jump(&world, &chance),
         8 | 9 => change_list(&world, &chance).await,
         10 => park_strange(&world, &chance).await,
+        11 => world.lot.restart(&world, &chance),
         _ => roll_back(&world, &chance).await,
     }
 }

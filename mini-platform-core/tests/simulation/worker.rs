@@ -98,7 +98,7 @@ pub(crate) async fn serve(
     let Some(RunningWorker { life, worker, calls, .. }) = running else { return Err(unavailable()) };
     let call = world.ledger().begin_call();
     world.note(format_args!("{life} call {call} {}", ids(&batch)));
-    if batch.events().iter().any(|event| world.poison.iter().any(|poison| event.id().as_str() == poison)) {
+    if batch.events().iter().any(|event| world.is_poison(event)) {
         world.meet("a worker meets poison");
         return Err(Fault::new("worker", "digest it", FaultKind::Internal).into());
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use mini_platform_core::domain::{MatchMode, Timestamp};
+use mini_platform_core::domain::{Event, MatchMode, Timestamp};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryLog};
 use mini_platform_core::port::{Clock, FraudRegistry, ReplaceOutcome};
 use mini_platform_core::testkit::{VirtualClock, fraud_list, list_version};
@@ -26,6 +26,9 @@ use super::worker::RunningWorker;
 
 /// What every clock shows at first, in seconds after 1970.
 const START: i64 = 1_000_000_000;
+
+/// How many workers may have one batch at once.
+const MAX_UNDER_WAY: usize = 3;
 
 /// A machine: what outlives the processes on it.
 pub(crate) struct Machine<P> {
@@ -60,14 +63,14 @@ pub(crate) struct World {
     pub(crate) disks: Vec<Arc<Disk>>,
     pub(crate) dispatchers: Vec<Machine<RunningDispatcher>>,
     pub(crate) workers: Vec<Machine<RunningWorker>>,
-    pub(crate) poison: Vec<String>,
+    poison: Vec<String>,
     weather: Mutex<Weather>,
     ledger: Mutex<Ledger>,
     coverage: Mutex<Coverage>,
     lists: AtomicU64,
     is_healed: AtomicBool,
-    /// How many calls of a dispatcher's life are under way at workers, by the first event.
-    under_way: Mutex<BTreeMap<String, usize>>,
+    /// How often each batch of each dispatcher is under way at workers.
+    under_way: Mutex<BTreeMap<(String, String), usize>>,
 }
 
 fn start() -> Timestamp {
@@ -125,13 +128,18 @@ impl World {
         self.weather().fate(place)
     }
 
+    /// Whether no worker ever finishes an event.
+    pub(crate) fn is_poison(&self, event: &Event) -> bool {
+        self.poison.iter().any(|poison| event.id().as_str() == poison)
+    }
+
     /// Ends a process at once. It comes back after a while, unless somebody brings it back before.
     pub(crate) fn crash(self: &Arc<Self>, life: &Arc<Life>) {
         if life.is_over() {
             return;
         }
         self.note(format_args!("{life} crashes"));
-        life.end();
+        life.crash();
         let host = life.host;
         match host {
             Host::Dispatcher(number) => {
@@ -196,19 +204,29 @@ impl World {
         self.is_healed.load(Ordering::Relaxed)
     }
 
-    /// Takes note that a batch is sent to a worker, and of whether another worker has it already.
-    pub(crate) fn begin_try(&self, key: &str) {
-        let mut under_way = self.under_way.lock().unwrap();
-        let count = under_way.entry(key.to_owned()).or_default();
+    /// Law 7: takes note that a batch is sent to a worker, of which there are only so many.
+    pub(crate) fn begin_try(&self, life: &Life, batch: &str) {
+        let (life, mut under_way) = (life.to_string(), self.under_way.lock().unwrap());
+        let count = under_way.entry((life.clone(), batch.to_owned())).or_default();
         *count += 1;
         if *count > 1 {
             self.meet("a batch is at two workers at once");
         }
+        let of_life: usize =
+            under_way.iter().filter(|((of, _), _)| *of == life).map(|(_, count)| count).sum();
+        if of_life > MAX_UNDER_WAY * self.plan.dispatching.max_in_flight {
+            let says = format!("{life} has {of_life} calls under way");
+            self.ledger().breaks("what is under way is bounded", says, [life]);
+        }
     }
 
-    pub(crate) fn end_try(&self, key: &str) {
-        if let Some(count) = self.under_way.lock().unwrap().get_mut(key) {
+    pub(crate) fn end_try(&self, life: &Life, batch: &str) {
+        let (key, mut under_way) = ((life.to_string(), batch.to_owned()), self.under_way.lock().unwrap());
+        if let Some(count) = under_way.get_mut(&key) {
             *count -= 1;
+            if *count == 0 {
+                under_way.remove(&key);
+            }
         }
     }
 }

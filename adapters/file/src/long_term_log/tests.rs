@@ -129,6 +129,9 @@ async fn a_failed_write_acknowledges_nothing_and_leaves_no_torn_line() {
         }
         log.publish(&records(&["d"])).await.unwrap();
         assert_eq!(scene.found().await, ["a", "d"], "the log goes on");
+        let newest = scene.segments().pop().unwrap();
+        let bytes = record_bytes();
+        assert_eq!(newest, (name(bytes), bytes), "in a segment that no write has failed in");
         drop(log);
         scene.open().publish(&records(&["e"])).await.unwrap();
         assert_eq!(scene.found().await, ["a", "d", "e"], "also after a restart");

@@ -3,13 +3,13 @@
 use mini_platform_core::domain::{DeathCause, LeaseRequest, LotLimits, ParcelQuery, Settled};
 use mini_platform_core::error::FaultKind;
 use mini_platform_core::port::ParkingLot;
-use mini_platform_redis::testkit::{RedisCluster, RedisSentinels, RedisServer};
+use mini_platform_redis::testkit::RedisServer;
 use mini_platform_redis::{ConnectError, Redis, RedisConfig};
 
-use crate::common::{LONG, fault_kind, lease, lot_of, parcel_id, park, parked, settle_done};
+use crate::common::{LONG, fault_kind, lease, lot_of, parcel_id, park, parked, server, settle_done};
 
 /// What a dispatcher may do, as the README says it.
-const DISPATCHER: &[&str] = &[
+pub(crate) const DISPATCHER: &[&str] = &[
     "+info",
     "+config|get",
     "+get",
@@ -29,7 +29,8 @@ const DISPATCHER: &[&str] = &[
 /// What may be missing: it is for checks that are left out then.
 const MAY_BE_MISSING: &[&str] = &["+config|get"];
 
-fn user<'a>(rights: &[&'a str]) -> Vec<&'a str> {
+/// The command that makes a user.
+pub(crate) fn user<'a>(rights: &[&'a str]) -> Vec<&'a str> {
     let user = ["ACL", "SETUSER", "dispatcher", "reset", "on", ">secret", "%R~{mp:list:*", "~{mp:parking}:*"];
     [&user[..], rights].concat()
 }
@@ -40,7 +41,7 @@ fn config_of(server: &RedisServer) -> RedisConfig {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_rights_are_enough() {
-    let Some(server) = RedisServer::start() else { return };
+    let Some(server) = server() else { return };
     server.ask::<()>(&user(DISPATCHER));
     let lot = lot_of(&config_of(&server)).await;
     park(&lot, "ann", [1, 2]).await.unwrap();
@@ -56,7 +57,7 @@ async fn the_documented_rights_are_enough() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_lacks_a_right_is_told_so_at_the_start() {
-    let Some(server) = RedisServer::start() else { return };
+    let Some(server) = server() else { return };
     for missing in DISPATCHER {
         let rights: Vec<&str> = DISPATCHER.iter().copied().filter(|right| right != missing).collect();
         server.ask::<()>(&user(&rights));
@@ -80,7 +81,7 @@ async fn a_user_who_lacks_a_right_is_told_so_at_the_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rights_that_are_taken_away_later_are_denied_and_nothing_is_done_half() {
-    let Some(server) = RedisServer::start() else { return };
+    let Some(server) = server() else { return };
     server.ask::<()>(&user(DISPATCHER));
     let lot = lot_of(&config_of(&server)).await;
     let set = |right: String| server.ask::<()>(&["ACL", "SETUSER", "dispatcher", &right]);
@@ -104,20 +105,4 @@ async fn rights_that_are_taken_away_later_are_denied_and_nothing_is_done_half() 
             "nothing was settled without {right}"
         );
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_rights_are_enough_on_a_cluster() {
-    let Some(cluster) = RedisCluster::start() else { return };
-    cluster.ask_all(&user(&[DISPATCHER, &["+cluster|slots"]].concat()));
-    let url = cluster.url().replace("://", "://dispatcher:secret@");
-    park(&lot_of(&RedisConfig::new(url)).await, "ann", [1]).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_rights_are_enough_behind_sentinels() {
-    let Some(sentinels) = RedisSentinels::start() else { return };
-    sentinels.ask_all(&user(&[DISPATCHER, &["+role"]].concat()));
-    let url = sentinels.url().replace("://", "://dispatcher:secret@");
-    park(&lot_of(&RedisConfig::new(url)).await, "ann", [1]).await.unwrap();
 }

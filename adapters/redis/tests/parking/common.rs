@@ -10,7 +10,7 @@ use mini_platform_core::domain::{
 use mini_platform_core::error::{FaultKind, LotError};
 use mini_platform_core::port::ParkingLot;
 use mini_platform_core::testkit::parking_lot::{LIMITS, ParkingLotStage};
-use mini_platform_core::testkit::{Fixture, at, client, server};
+use mini_platform_core::testkit::{Fixture, at, client, server as shared_server};
 use mini_platform_redis::testkit::{Cleanup, RedisServer, unique_prefix};
 use mini_platform_redis::{Redis, RedisConfig, RedisParkingLot};
 
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A fresh lot on the server that all tests share.
 pub(crate) async fn shared() -> Option<Fixture<ParkingLotStage>> {
-    Some(fixture_at(server::url("REDIS")?).await)
+    Some(fixture_at(shared_server::url("REDIS")?).await)
 }
 
 /// A fresh lot with the limits of the suite at a URL.
@@ -42,9 +42,14 @@ pub(crate) async fn lot_of(config: &RedisConfig) -> RedisParkingLot {
     Redis::connect(config).await.unwrap().parking_lot(LotLimits::default()).await.unwrap()
 }
 
+/// A server of one's own that will do, and does not wait for its disk.
+pub(crate) fn server() -> Option<RedisServer> {
+    RedisServer::start_with(&["--appendfsync", "everysec"])
+}
+
 /// A server of one's own and a lot on it.
 pub(crate) async fn server_with_lot() -> Option<(RedisServer, RedisParkingLot)> {
-    let server = RedisServer::start()?;
+    let server = server()?;
     let lot = lot_of(&RedisConfig::new(server.url()).with_timeout(TIMEOUT)).await;
     Some((server, lot))
 }

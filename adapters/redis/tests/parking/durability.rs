@@ -15,11 +15,17 @@ use mini_platform_redis::{ConnectError, Redis, RedisConfig, RedisParkingLot};
 
 use crate::common::{
     LONG, TIMEOUT, fault_kind, lease, lease_eventually, lot_of, numbers, parcel_id, park, parked,
-    server_with_lot,
 };
 
 /// How many parcels are parked before the server dies under way.
 const PARKED_BEFORE: u32 = 300;
+
+/// A server of one's own that loses nothing, and a lot on it.
+async fn durable_server_with_lot() -> Option<(RedisServer, RedisParkingLot)> {
+    let server = RedisServer::start_with(&["--appendfsync", "always"])?;
+    let lot = lot_of(&RedisConfig::new(server.url()).with_timeout(TIMEOUT)).await;
+    Some((server, lot))
+}
 
 async fn opened(config: &RedisConfig) -> Result<RedisParkingLot, ConnectError> {
     Redis::connect(config).await.unwrap().parking_lot(LotLimits::default()).await
@@ -47,7 +53,7 @@ async fn a_server_that_keeps_a_log_will_do() {
     for settings in [
         &["--appendfsync", "always"][..],
         &["--appendfsync", "everysec"],
-        &["--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"],
+        &["--appendfsync", "always", "--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"],
     ] {
         let Some(server) = RedisServer::start_with(settings) else { return };
         opened(&RedisConfig::new(server.url())).await.unwrap();
@@ -56,7 +62,7 @@ async fn a_server_that_keeps_a_log_will_do() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_was_acknowledged_outlives_the_server() {
-    let Some((mut server, lot)) = server_with_lot().await else { return };
+    let Some((mut server, lot)) = durable_server_with_lot().await else { return };
     park(&lot, "ann", [5, 4, 3, 2, 1]).await.unwrap();
     park(&lot, "bob", [10, 11]).await.unwrap();
     let mut leased = lot.lease(LeaseRequest::new(4, LONG)).await.unwrap().into_iter();
@@ -86,7 +92,7 @@ async fn everything_that_was_acknowledged_outlives_the_server() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_ends_with_its_time_while_the_server_is_down() {
-    let Some((mut server, lot)) = server_with_lot().await else { return };
+    let Some((mut server, lot)) = durable_server_with_lot().await else { return };
     park(&lot, "ann", [1, 2]).await.unwrap();
     assert_eq!(lease(&lot, Duration::from_millis(100)).await.len(), 2);
     server.kill();
@@ -134,7 +140,7 @@ async fn work(lot: RedisParkingLot, lane: u32, total: Arc<AtomicU32>) -> Known {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_way_loses_nothing_and_mixes_up_nothing() {
-    let Some((mut server, lot)) = server_with_lot().await else { return };
+    let Some((mut server, lot)) = durable_server_with_lot().await else { return };
     let total = Arc::new(AtomicU32::new(0));
     let work: Vec<_> = (0..4).map(|lane| tokio::spawn(work(lot.clone(), lane, Arc::clone(&total)))).collect();
     wait_until("many are parked", || total.load(Ordering::SeqCst) >= PARKED_BEFORE);
@@ -173,7 +179,7 @@ async fn a_server_that_is_killed_under_way_loses_nothing_and_mixes_up_nothing() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_a_restarted_server_go_on() {
-    let Some((mut server, lot)) = server_with_lot().await else { return };
+    let Some((mut server, lot)) = durable_server_with_lot().await else { return };
     park(&lot, "ann", 0..10).await.unwrap();
     let query = ParcelQuery::default().with_size(PageSize::new(6).unwrap());
     let token = lot.parked(&query).await.unwrap().next.expect("there is a second page");

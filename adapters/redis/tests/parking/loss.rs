@@ -5,11 +5,11 @@ use std::time::Duration;
 use mini_platform_core::domain::{DeathCause, LeaseRequest, LotLimits, ParcelQuery, ParkReason, Settled};
 use mini_platform_core::error::{FaultKind, LotError};
 use mini_platform_core::port::ParkingLot;
-use mini_platform_redis::testkit::RedisServer;
 use mini_platform_redis::{ConnectError, Redis, RedisConfig};
 
 use crate::common::{
-    LONG, fault_kind, lease, lease_eventually, numbers, parcel_id, park, parked, server_with_lot, settle_done,
+    LONG, fault_kind, lease, lease_eventually, numbers, parcel_id, park, parked, server, server_with_lot,
+    settle_done,
 };
 
 /// An hour in microseconds.
@@ -137,7 +137,7 @@ async fn the_largest_call_is_all_or_none() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_when_many_park_at_once() {
-    let Some(server) = RedisServer::start() else { return };
+    let Some(server) = server() else { return };
     let redis = Redis::connect(&RedisConfig::new(server.url())).await.unwrap();
     let lot = redis.parking_lot(LotLimits { parcels: 50, bytes: 1_000_000 }).await.unwrap();
     let calls: Vec<_> = (0..40)

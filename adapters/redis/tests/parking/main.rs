@@ -15,5 +15,6 @@ mini_platform_core::parking_lot_conformance!(common::shared());
 
 #[test]
 fn a_parking_lot_agrees_with_the_one_in_memory() {
-    model::parking_lot_agrees_with_memory(common::shared);
+    let Some(server) = common::server() else { return };
+    model::parking_lot_agrees_with_memory(async || common::fixture_at(server.url()).await);
 }

@@ -9,7 +9,9 @@ use mini_platform_core::testkit::server::{Fault, FaultProxy};
 use mini_platform_redis::testkit::RedisServer;
 use mini_platform_redis::{RedisConfig, RedisParkingLot};
 
-use crate::common::{LONG, fault_kind, lease, lease_eventually, lot_of, numbers, park, parked, settle_done};
+use crate::common::{
+    LONG, fault_kind, lease, lease_eventually, lot_of, numbers, park, parked, server, settle_done,
+};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// With what a busy machine adds.
@@ -17,7 +19,7 @@ const IN_TIME: Duration = Duration::from_millis(2_500);
 
 /// A lot behind a network, on a server that knows the scripts already.
 async fn behind_proxy() -> Option<(RedisServer, FaultProxy, RedisParkingLot)> {
-    let server = RedisServer::start()?;
+    let server = server()?;
     let proxy = FaultProxy::start(format!("127.0.0.1:{}", server.port())).await;
     let config = RedisConfig::new(format!("redis://127.0.0.1:{}", proxy.port())).with_timeout(TIMEOUT);
     let lot = lot_of(&config).await;
@@ -82,4 +84,18 @@ async fn a_settlement_whose_reply_is_lost_took_effect_and_changes_nothing_more()
     assert_eq!(parked(&lot).await, [3]);
     assert_eq!(lot.settle(&settlement).await.unwrap(), [Settled::LeaseLost]);
     assert_eq!(settle_done(&lot, leased.remove(0)).await, Settled::Yes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settlement_that_is_repeated_does_not_hit_a_parcel_that_came_again() {
+    let Some((_server, proxy, lot)) = behind_proxy().await else { return };
+    park(&lot, "ann", [2, 3]).await.unwrap();
+    let mut leased = lease(&lot, LONG).await;
+    let settlement = [leased.remove(0).done()];
+    proxy.set_once(Fault::ResetAfterForward.when("EVALSHA"));
+    assert_eq!(fault_kind(lot.settle(&settlement).await), FaultKind::Unavailable);
+    park(&lot, "ann", [2]).await.unwrap();
+    assert_eq!(lot.settle(&settlement).await.unwrap(), [Settled::LeaseLost], "the lease does not cover it");
+    assert_eq!(settle_done(&lot, leased.remove(0)).await, Settled::Yes);
+    assert_eq!(numbers(&lease(&lot, LONG).await), [2]);
 }

@@ -90,7 +90,7 @@ impl Field {
         Rejection::new(code, format!("`{name}` {what}.")).at(format!("/{name}"))
     }
 
-    pub(super) fn invalid(self, what: impl Display) -> Rejection {
+    fn invalid(self, what: impl Display) -> Rejection {
         self.reject(Code::InvalidField, what)
     }
 
