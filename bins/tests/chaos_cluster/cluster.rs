@@ -206,7 +206,9 @@ impl Cluster {
         let address = self.addresses.first().unwrap();
         let kafka = format!("kafka.brokers={}", self.kafka.addr());
         let ledger = scene.file("ledger").display().to_string();
-        let how = format!("load check --log kafka --set {kafka} --url http://{address} {ledger}");
+        let how = format!(
+            "load check --log kafka --set {kafka} --set kafka.timeout=60s --url http://{address} {ledger}"
+        );
         let mut check = Program::start(scene, "check", PROGRAM, how.split(' ').map(str::to_owned).collect());
         let is_clean = check.wait().success();
         Checked { is_clean, said: format!("{}{}", check.said(), check.log()) }
