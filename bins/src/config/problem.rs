@@ -156,7 +156,13 @@ pub struct Misconfigured {
 
 impl Misconfigured {
     #[cfg_attr(
-        not(any(feature = "cluster", feature = "mongodb", feature = "redis", feature = "s3")),
+        not(any(
+            feature = "cluster",
+            feature = "kafka",
+            feature = "mongodb",
+            feature = "redis",
+            feature = "s3"
+        )),
         expect(
             dead_code,
             reason = "a single process on its own store has nothing that it could not check before"

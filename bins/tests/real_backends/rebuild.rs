@@ -52,7 +52,8 @@ fn a_redis_that_lost_everything_is_rebuilt_while_the_platform_runs() {
     let servers = servers.on_redis(format!("redis://127.0.0.1:{}", redis.port()));
     servers.upload("name\nMallory\n");
     let feeder = start_feeder(&servers);
-    let platform = start_platform(&servers, &[]);
+    // This Redis keeps nothing on disk, so nothing may be parked there.
+    let platform = start_platform(&servers, &["parking.backend=embedded"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.ndjson");
     fs::write(&file, events()).unwrap();

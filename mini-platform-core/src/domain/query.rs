@@ -386,7 +386,7 @@ mod tests {
         let id = ParcelId::new(Timestamp::UNIX_EPOCH, [7; 10]);
         assert_eq!(dead.clone().with_token(&dead.token_after(id)).unwrap().after(), Some(id));
         assert_eq!(dead.clone().with_token(&parked.token_after(id)), Err(InvalidPage::Token));
-        assert_eq!(parked.clone().with_token(&dead.token_after(id)), Err(InvalidPage::Token));
+        assert_eq!(parked.with_token(&dead.token_after(id)), Err(InvalidPage::Token));
     }
 
     #[test]

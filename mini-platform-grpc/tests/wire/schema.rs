@@ -167,6 +167,7 @@ pub(crate) fn all_types() -> Vec<Type> {
         v1::Operation = "Operation",
         v1::PageRequest = "PageRequest",
         v1::Recording = "Recording",
+        v1::Parked = "Parked",
         v1::Rejection = "Rejection",
         v1::StoredEvent = "StoredEvent",
         v1::Submission = "Submission",
