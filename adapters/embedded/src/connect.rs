@@ -136,8 +136,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// Returns the parking lot. The first call reads what is known of the parcels, without their contents: a few seconds
-    /// at most for a million.
+    /// Returns the parking lot. The first call reads what is known of the parcels, without their contents, in a time that
+    /// grows with their number.
     ///
     /// # Errors
     /// The parcels cannot be read, or an earlier call asked for other limits.
