@@ -34,10 +34,15 @@ pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let deadline = DEADLINE.try_with(|deadline| *deadline).ok();
     async move {
         match deadline {
-            Some(deadline) => DEADLINE.scope(deadline, work).await,
+            Some(deadline) => told(deadline, work).await,
             None => work.await,
         }
     }
+}
+
+/// Tells work when its time is up, without enforcing it.
+pub(crate) async fn told<F: Future>(deadline: Instant, work: F) -> F::Output {
+    DEADLINE.scope(deadline, work).await
 }
 
 /// Returns how much time is left for the work that asks; `None` without a limit.

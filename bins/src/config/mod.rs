@@ -159,8 +159,8 @@ config_table! {
         /// The cost of a call and of a durable write is well spread at this size.
         "dispatch.max_batch" = "512" => max_batch: usize as Integer(1..=MAX_BATCH);
 
-        /// Limits the events that wait for a batch; more are refused as overload.
-        /// Sixteen full batches, which a store of 10,000 events a second finishes within the timeout.
+        /// Limits the events that wait for a batch; more are overload, and so are fewer that would wait for long.
+        /// Sixteen full batches: a short burst fits, and what lasts is refused sooner.
         "dispatch.queue" = "8192" => queue: usize as Integer(1..=1_000_000);
     }
 

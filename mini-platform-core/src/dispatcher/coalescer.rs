@@ -1,12 +1,16 @@
 //! Single events become batches: whatever waits while a batch is under way makes the next one.
 //!
-//! Nobody lingers: an event that comes alone leaves alone. Under load the batches grow by themselves. When more
-//! comes than can be stored, the queue is full and the rest is refused at once; and what waited for so long that its
-//! sender gave up is not sent any more, because working on it would make the next ones late as well.
+//! Nobody lingers: an event that comes alone leaves alone. Under load the batches grow by themselves.
+//!
+//! When more comes than can be stored, events wait longer and longer. How long one waited for each event before it tells
+//! how long the next one will wait (Little's law): who would wait for a quarter of his time is refused at once. What has
+//! waited for half of its time all the same, after a stall, is refused instead of sent, because working on it would make
+//! the next ones late as well. So a batch has half of the time at least, and every event is finished or parked when its
+//! time is up. In an outage nothing is refused: it is parked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -18,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::intake::Intake;
 use super::request::{Origin, Request, Requests};
 use super::{DispatcherConfig, Ingested};
+use crate::deadline;
 use crate::domain::{Event, EventBatchBuilder, IngestOutcome};
 use crate::error::DispatchError;
 
@@ -29,12 +34,15 @@ struct Waiting {
     event: Event,
     request: Request,
     since: Instant,
+    /// How many waited before it.
+    ahead: usize,
     answer: oneshot::Sender<Answer>,
 }
 
 #[derive(Debug)]
 pub(super) struct Coalescer {
     queue: mpsc::Sender<Waiting>,
+    pace: Arc<Pace>,
     origin: Origin,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -45,25 +53,31 @@ impl Coalescer {
         let origin = intake.origin.clone();
         let (queue, waiting) = mpsc::channel(config.queue.max(1));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let pace = Arc::new(Pace { for_each: AtomicU64::new(0), longest: config.timeout / 4 });
         let gatherer = Gatherer {
             waiting,
+            pace: Arc::clone(&pace),
             held_back: VecDeque::new(),
             max_batch: config.max_batch,
             slots: Arc::default(),
             slots_a_member: config.concurrent_batches.max(1),
-            patience: config.timeout,
+            timeout: config.timeout,
             intake,
             tasks: tasks.clone(),
         };
         tasks.spawn(gatherer.run(stop.clone()));
         tasks.close();
-        Self { queue, origin, stop, tasks }
+        Self { queue, pace, origin, stop, tasks }
     }
 
     pub(super) async fn submit(&self, event: Event) -> Answer {
+        let ahead = self.queue.max_capacity() - self.queue.capacity();
+        if self.pace.is_too_long(ahead) {
+            return Err(DispatchError::Overloaded);
+        }
         let (answer, answered) = oneshot::channel();
         let request = self.origin.request();
-        let waiting = Waiting { event, request, since: Instant::now(), answer };
+        let waiting = Waiting { event, request, since: Instant::now(), ahead, answer };
         self.queue.try_send(waiting).map_err(|refused| match refused {
             TrySendError::Full(_) => DispatchError::Overloaded,
             TrySendError::Closed(_) => DispatchError::ShuttingDown,
@@ -74,6 +88,27 @@ impl Coalescer {
     pub(super) async fn shut_down(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
+    }
+}
+
+/// How fast the queue moves.
+#[derive(Debug)]
+struct Pace {
+    /// How many nanoseconds an event waits for each one before it; 0 while every batch leaves the queue empty.
+    for_each: AtomicU64,
+    /// The longest time that an event is to wait.
+    longest: Duration,
+}
+
+impl Pace {
+    /// Whether one who finds so many before him would wait too long.
+    fn is_too_long(&self, ahead: usize) -> bool {
+        let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
+        Duration::from_nanos(self.for_each.load(Ordering::Relaxed).saturating_mul(ahead)) > self.longest
+    }
+
+    fn set(&self, for_each: Duration) {
+        self.for_each.store(u64::try_from(for_each.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -106,16 +141,25 @@ impl Drop for Slot {
     }
 }
 
+/// Events that become a batch, and who waits for the answers.
+struct Gathered {
+    batch: EventBatchBuilder,
+    senders: Vec<(Request, oneshot::Sender<Answer>)>,
+    /// When the event that waited longest came.
+    oldest: Instant,
+}
+
 /// The one task that takes events from the queue.
 struct Gatherer {
     waiting: mpsc::Receiver<Waiting>,
+    pace: Arc<Pace>,
     /// Events whose id is in the batch that was gathered before them.
     held_back: VecDeque<Waiting>,
     max_batch: usize,
     slots: Arc<Slots>,
     slots_a_member: usize,
-    /// How long an event may wait.
-    patience: Duration,
+    /// How long an event may take from its arrival on.
+    timeout: Duration,
     intake: Arc<Intake>,
     tasks: TaskTracker,
 }
@@ -127,10 +171,10 @@ impl Gatherer {
             let slots = || self.slots_a_member.saturating_mul(self.intake.forwarder.members().max(1));
             let slot = self.slots.take(slots).await;
             let Some(first) = self.next(&stop).await else { return };
-            let (batch, senders) = self.gather(first);
-            let intake = Arc::clone(&self.intake);
+            let gathered = self.gather(first);
+            let (intake, deadline) = (Arc::clone(&self.intake), gathered.oldest + self.timeout);
             self.tasks.spawn(async move {
-                take_in(&intake, batch, senders).await;
+                deadline::told(deadline, take_in(&intake, gathered)).await;
                 drop(slot);
             });
         }
@@ -150,37 +194,42 @@ impl Gatherer {
         self.waiting.recv().await
     }
 
-    fn gather(&mut self, first: Waiting) -> (EventBatchBuilder, Vec<(Request, oneshot::Sender<Answer>)>) {
-        let mut batch = EventBatchBuilder::default();
-        let (mut senders, mut held_back) = (Vec::new(), VecDeque::new());
-        let mut next = Some(first);
+    fn gather(&mut self, first: Waiting) -> Gathered {
         let now = Instant::now();
-        while let Some(Waiting { event, request, since, answer }) = next {
-            if now.saturating_duration_since(since) > self.patience {
+        let mut gathered = Gathered { batch: EventBatchBuilder::default(), senders: Vec::new(), oldest: now };
+        let (mut held_back, mut next) = (VecDeque::new(), Some(first));
+        let is_outage = self.intake.outage.is_on();
+        let mut for_each = Duration::ZERO;
+        while let Some(Waiting { event, request, since, ahead, answer }) = next {
+            let waited = now.saturating_duration_since(since);
+            if waited > self.timeout / 2 && !is_outage {
                 // A receiver that is gone needs no answer.
                 let _ = answer.send(Err(DispatchError::Overloaded));
             } else {
-                match batch.push(event) {
-                    Ok(()) => senders.push((request, answer)),
-                    Err(event) => held_back.push_back(Waiting { event, request, since, answer }),
+                match gathered.batch.push(event) {
+                    Ok(()) => {
+                        gathered.senders.push((request, answer));
+                        gathered.oldest = gathered.oldest.min(since);
+                    }
+                    Err(event) => held_back.push_back(Waiting { event, request, since, ahead, answer }),
                 }
             }
-            if batch.len() + held_back.len() >= self.max_batch {
+            if gathered.batch.len() + held_back.len() >= self.max_batch {
+                if !is_outage && !self.waiting.is_empty() {
+                    for_each = waited / u32::try_from(ahead + 1).unwrap_or(u32::MAX);
+                }
                 break;
             }
             next = self.held_back.pop_front().or_else(|| self.waiting.try_recv().ok());
         }
+        self.pace.set(for_each);
         held_back.append(&mut self.held_back);
         self.held_back = held_back;
-        (batch, senders)
+        gathered
     }
 }
 
-async fn take_in(
-    intake: &Intake,
-    batch: EventBatchBuilder,
-    senders: Vec<(Request, oneshot::Sender<Answer>)>,
-) {
+async fn take_in(intake: &Intake, Gathered { batch, senders, .. }: Gathered) {
     let requests = Requests::each(senders.iter().map(|(request, _)| *request));
     let (Some(batch), Some(requests)) = (batch.build(), requests) else { return };
     let answers = senders.into_iter().map(|(_, answer)| answer);

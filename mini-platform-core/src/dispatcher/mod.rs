@@ -55,7 +55,7 @@ use request::{Origin, Requests};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DispatcherConfig {
-    /// How long a request may take, all tries together. Default 1 s.
+    /// How long a request may take from its arrival on, all tries together. Default 1 s.
     pub timeout: Duration,
     /// The most single events that are gathered into one batch, 1 to [`MAX_BATCH`]. Default 512: where the
     /// measured gain of larger batches ends.
@@ -64,8 +64,8 @@ pub struct DispatcherConfig {
     /// others are gathered, screened and answered. For each, so that a member that hangs holds up its own part
     /// at most.
     pub concurrent_batches: usize,
-    /// How many single events may wait; more are answered `Overloaded` at once, and so is one that has waited
-    /// for longer than the timeout. Default 8192: about a tenth of a second's work of one core.
+    /// How many single events may wait; more are answered `Overloaded` at once, and so is one that would wait for longer
+    /// than a quarter of the timeout. Default 8192: about a tenth of a second's work of one core.
     pub queue: usize,
     /// How many requests, batches and fetches, may be under way to workers; more are answered `Overloaded` at
     /// once. Default 1024: 1,000 requests a second even if each takes the whole timeout, and what one worker's
@@ -300,9 +300,7 @@ impl Dispatcher {
 
     /// Takes in one event, gathered into a batch with whatever else is waiting.
     ///
-    /// Answers within twice the timeout: what waited for longer than the timeout is not sent, and what is sent
-    /// takes no longer than that; logging and parking have a time limit of their own on top. Dropping the future does
-    /// not take the event back.
+    /// Answers within the timeout, and those of logging and parking. Dropping the future does not take the event back.
     ///
     /// # Errors
     /// Nothing was promised; the same event may be sent again.

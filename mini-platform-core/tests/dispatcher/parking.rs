@@ -148,6 +148,31 @@ async fn single_events_are_parked_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_sends_single_events_to_a_worker_that_hangs_waits_for_the_timeout_and_no_longer() {
+    let platform = Platform::new(|worker| Scripted::new(worker, Act::Hang)).await;
+    let mut senders = Vec::new();
+    for n in 0..3_000 {
+        let dispatcher = platform.dispatcher.clone();
+        senders.push(tokio::spawn(async move {
+            let start = Instant::now();
+            (n, dispatcher.ingest_one(payment(n, "ann")).await, start.elapsed())
+        }));
+        tokio::time::sleep(millis(1)).await;
+    }
+    for sender in senders {
+        let (n, answer, took) = sender.await.unwrap();
+        assert!(took <= Duration::from_secs(1), "t{n} took {took:?}");
+        match answer {
+            Ok(answer) => assert_eq!(answer, Ingested::Parked),
+            Err(error) => {
+                assert!(matches!(error, DispatchError::Overloaded), "{error}");
+                assert!(n <= 1_000, "t{n} is refused in an outage that is known");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_timed_out_and_was_stored_ends_as_stored_once_and_logged() {
     let platform = Platform::new(|worker| faulty(worker, [Fate::Hang])).await;
     let sent = untimed_transfer("t1", "ann", "bob", 7);
