@@ -21,6 +21,9 @@ use super::{BaseUrl, ClientError, EventResults, Problem};
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection is kept without a request: for less than a platform keeps it, so that no request meets its end.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The longest JSON answer that is taken: far above a page of 1000 events with the longest names.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -58,7 +61,9 @@ impl PlatformClient {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
-        Self { base, http: Client::builder(TokioExecutor::new()).build(connector) }
+        let mut http = Client::builder(TokioExecutor::new());
+        http.pool_idle_timeout(IDLE_TIMEOUT);
+        Self { base, http: http.build(connector) }
     }
 
     /// Returns where the platform is.

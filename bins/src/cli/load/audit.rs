@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use mini_platform_core::domain::Outcome;
 
 use self::account::{Account, Mark};
-pub(super) use self::links::{Branch, ClientAudit, Interaction};
+use self::links::ClientAudit;
 pub(super) use self::report::Report;
 use self::report::{Law, Row, Violations};
 use super::event::{self, LoadEvent, fingerprint};

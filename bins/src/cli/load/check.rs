@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::StatusCode;
 use mini_platform_core::port::LogReader;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::audit::{Audit, Branch, Interaction, PutOff, Report};
+use super::audit::{Audit, PutOff, Report};
 use super::event::LoadEvent;
 use super::ledger::LedgerReader;
 use crate::cli::pages::{items, next_page_token, with_parameters};
@@ -22,8 +22,14 @@ use crate::client::{ClientError, PlatformClient, path_segment};
 /// few seconds of any platform.
 const LOOKED_UP_TOO: usize = 10_000;
 
-/// Ids that are asked for at once.
-const LOOK_UPS_AT_ONCE: usize = 16;
+/// What each client has pages of: the events first, then the links that they imply.
+const ROUTES: [&str; 4] = ["transactions", "operations", "interactions", "branches"];
+
+/// The longest page that there is.
+const PAGE: &str = "1000";
+
+/// Clients whose pages are fetched at once, and ids that are asked for at once.
+const READS_AT_ONCE: usize = 16;
 
 /// How long a read is tried again that the platform puts off.
 const READ_PATIENCE: Duration = Duration::from_secs(30);
@@ -47,9 +53,7 @@ pub(super) async fn check(
     for (place, route) in [(PutOff::Parked, "/v1/parked"), (PutOff::Dead, "/v1/dead-letters")] {
         checker.put_off(&mut audit, place, route).await?;
     }
-    for name in audit.names() {
-        checker.client(&mut audit, &name).await?;
-    }
+    checker.clients(&mut audit).await?;
     checker.look_up(&mut audit).await?;
     for log in logs {
         read_log(&mut audit, &**log).await?;
@@ -87,15 +91,30 @@ impl Checker<'_> {
         }
     }
 
-    /// Follows the pages of a route to their end. A platform without a parking lot has no pages of one.
-    async fn pages<T: DeserializeOwned>(&self, route: &str, mut take: impl FnMut(T)) -> anyhow::Result<()> {
-        let mut path = format!("{route}?limit=1000");
-        while let Some(page) = self.get(&path).await? {
-            for item in items(&page)? {
+    /// Takes all pages of a route. A platform without a parking lot has no pages of one.
+    async fn pages<T: DeserializeOwned>(&self, route: &str, take: impl FnMut(T)) -> anyhow::Result<()> {
+        let first = self.first_page(route).await?;
+        self.follow(route, first, take).await
+    }
+
+    async fn first_page(&self, route: &str) -> anyhow::Result<Option<Value>> {
+        self.get(&format!("{route}?limit={PAGE}")).await
+    }
+
+    /// Takes a page and those that come after it.
+    async fn follow<T: DeserializeOwned>(
+        &self,
+        route: &str,
+        mut page: Option<Value>,
+        mut take: impl FnMut(T),
+    ) -> anyhow::Result<()> {
+        while let Some(read) = page {
+            for item in items(&read)? {
                 take(T::deserialize(item).context("an item of a page cannot be read")?);
             }
-            let Some(token) = next_page_token(&page) else { break };
-            path = with_parameters(route, &[("limit", Some("1000")), ("page_token", Some(token))]);
+            let Some(token) = next_page_token(&read) else { break };
+            let path = with_parameters(route, &[("limit", Some(PAGE)), ("page_token", Some(token))]);
+            page = self.get(&path).await?;
         }
         Ok(())
     }
@@ -122,14 +141,27 @@ impl Checker<'_> {
         .await
     }
 
-    async fn client(&self, audit: &mut Audit, name: &str) -> anyhow::Result<()> {
-        let route = format!("/v1/clients/{}", path_segment(name));
-        let mut client = audit.client(name);
-        self.pages(&format!("{route}/transactions"), |event: LoadEvent| client.transaction(&event)).await?;
-        self.pages(&format!("{route}/operations"), |event: LoadEvent| client.operation(&event)).await?;
-        self.pages(&format!("{route}/interactions"), |link: Interaction| client.interaction(&link)).await?;
-        self.pages(&format!("{route}/branches"), |link: Branch| client.branch(&link)).await?;
-        client.finish();
+    /// Takes the pages of all clients, one client after the other. The first pages of the next ones are fetched meanwhile.
+    async fn clients(&self, audit: &mut Audit) -> anyhow::Result<()> {
+        let mut clients = stream::iter(audit.names())
+            .map(|name| async {
+                let mut pages = Vec::with_capacity(ROUTES.len());
+                for route in ROUTES {
+                    pages.push(self.first_page(&client_route(&name, route)).await?);
+                }
+                anyhow::Ok((name, pages.into_iter()))
+            })
+            .buffered(READS_AT_ONCE);
+        while let Some((name, mut pages)) = clients.try_next().await? {
+            let mut client = audit.client(&name);
+            let [transactions, operations, interactions, branches] =
+                ROUTES.map(|route| (client_route(&name, route), pages.next().flatten()));
+            self.follow(&transactions.0, transactions.1, |event| client.transaction(&event)).await?;
+            self.follow(&operations.0, operations.1, |event| client.operation(&event)).await?;
+            self.follow(&interactions.0, interactions.1, |link| client.interaction(&link)).await?;
+            self.follow(&branches.0, branches.1, |link| client.branch(&link)).await?;
+            client.finish();
+        }
         Ok(())
     }
 
@@ -141,13 +173,17 @@ impl Checker<'_> {
                 let found: Option<LoadEvent> = found.map(serde_json::from_value).transpose()?;
                 anyhow::Ok((id, found))
             })
-            .buffer_unordered(LOOK_UPS_AT_ONCE);
+            .buffer_unordered(READS_AT_ONCE);
         while let Some(answer) = answers.next().await {
             let (id, found) = answer?;
             audit.looked_up(&id, found.as_ref());
         }
         Ok(())
     }
+}
+
+fn client_route(name: &str, route: &str) -> String {
+    format!("/v1/clients/{}/{route}", path_segment(name))
 }
 
 /// What is parked, or was given up; an event that cannot be decoded is none of a load's.

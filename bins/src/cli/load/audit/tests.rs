@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::links::Direction;
+use super::links::{Branch, Direction, Interaction};
 use super::*;
 
 const ANN: &str = "Ann";
