@@ -1,7 +1,7 @@
 //! Events a second over HTTP, beside a bare warp echo of the same JSON: only the ratio means something.
 //!
-//! One event a request over 64 connections that are kept alive, on memory stores; then the same events as one stream
-//! of lines. Rounds alternate, medians are printed.
+//! One event a request over 64 connections that are kept alive, on memory stores; the same with the long-term log on
+//! disk; then the same events as one stream of lines. Rounds alternate, medians are printed.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,6 +21,7 @@ use mini_platform_core::domain::{Etag, ListEntry, ListVersion, WorkerId};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry};
 use mini_platform_core::port::{FraudList, FraudRegistry};
 use mini_platform_core::{Dispatcher, Worker};
+use mini_platform_file::{FileLog, FileLogConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -41,15 +42,21 @@ const ROUND_MS: u64 = 1_500;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (api, echo) = runtime.block_on(async { (start_api().await, start_echo().await) });
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = Arc::new(FileLog::open(&FileLogConfig::new(folder.path())).unwrap());
+    let (api, logged, echo) =
+        runtime.block_on(async { (start_api(None).await, start_api(Some(log)).await, start_echo().await) });
     let millis = std::env::var("HTTP_BENCH_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUND_MS);
     let only = std::env::var("HTTP_BENCH_ONLY").unwrap_or_default();
     let round = Duration::from_millis(millis);
-    let (mut api_rates, mut echo_rates, mut line_rates) = (Vec::new(), Vec::new(), Vec::new());
+    let [mut api_rates, mut logged_rates, mut echo_rates, mut line_rates] = [const { Vec::new() }; 4];
     let mut next_id = 0;
     for _ in 0..ROUNDS {
-        if only != "echo" && only != "lines" {
+        if !matches!(&*only, "logged" | "echo" | "lines") {
             api_rates.push(load("requests", api, "/v1/transactions", round, &mut next_id));
+        }
+        if only.is_empty() || only == "logged" {
+            logged_rates.push(load("requests", logged, "/v1/transactions", round, &mut next_id));
         }
         if only.is_empty() || only == "echo" {
             echo_rates.push(load("requests", echo, "/echo", round, &mut next_id));
@@ -59,13 +66,16 @@ fn main() {
         }
     }
     let (api, echo, lines) = (median(api_rates), median(echo_rates), median(line_rates));
+    let logged = median(logged_rates);
     println!("one event a request   {api:>9.0} events/s");
     println!("bare warp JSON echo   {echo:>9.0} requests/s");
     println!("ratio                 {:>9.2}", api / echo);
+    println!("with the log on disk  {logged:>9.0} events/s");
+    println!("ratio to without      {:>9.2}", logged / api);
     println!("one stream of lines   {lines:>9.0} events/s");
 }
 
-async fn start_api() -> SocketAddr {
+async fn start_api(log: Option<Arc<FileLog>>) -> SocketAddr {
     let registry = MemoryFraudRegistry::default();
     let version = ListVersion::new("2026-01-31T08:00:00Z".parse().unwrap(), Etag::new("v1").unwrap());
     let entries = (0..20_000).map(|n| ListEntry::new(format!("Listed Person {n}")).unwrap()).collect();
@@ -76,7 +86,11 @@ async fn start_api() -> SocketAddr {
         Arc::new(MemoryAdjacencyStore::default()),
         Arc::new(registry),
     );
-    let dispatcher = Dispatcher::new(DispatcherConfig::default(), Arc::new(RoundRobin::default()));
+    let mut dispatcher = Dispatcher::builder(DispatcherConfig::default(), Arc::new(RoundRobin::default()));
+    if let Some(log) = log {
+        dispatcher = dispatcher.with_log(log);
+    }
+    let dispatcher = dispatcher.build();
     dispatcher.add_member(WorkerId::LOCAL, Arc::new(worker));
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let settings = HttpSettings { listen, ..HttpSettings::new("CZK".parse().unwrap()) };

@@ -9,6 +9,8 @@ use super::killer::Blow;
 use super::program::Program;
 use super::scene::Scene;
 use super::servers::{self, get};
+use super::summary::Summary;
+use super::wait_until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mini-platform");
 const DISPATCHER: &str = env!("CARGO_BIN_EXE_mini-platform-dispatcher");
@@ -16,11 +18,6 @@ const WORKER: &str = env!("CARGO_BIN_EXE_mini-platform-worker");
 const FEEDER: &str = env!("CARGO_BIN_EXE_mini-platform-feeder");
 
 const WORKERS: usize = 2;
-
-/// Events a second: enough that every blow hits some, and slow enough for a small machine.
-const RATE: u32 = 60;
-
-const CLIENTS: usize = 100;
 
 /// The name that no fraud list may leave out.
 const LISTED: &str = "Mallory";
@@ -34,6 +31,32 @@ pub(crate) enum Victim {
     Mongodb,
     Redis,
     Kafka,
+}
+
+/// What a cluster is made of, besides servers and a feeder.
+pub(crate) struct Setup {
+    pub(crate) dispatchers: usize,
+    /// Settings of the dispatchers.
+    pub(crate) dispatching: Vec<String>,
+    /// Settings of the workers.
+    pub(crate) working: Vec<String>,
+}
+
+impl Setup {
+    /// As the defaults are.
+    pub(crate) fn usual(dispatchers: usize) -> Self {
+        Self { dispatchers, dispatching: Vec::new(), working: Vec::new() }
+    }
+}
+
+/// What is sent: `name` is that of the ledger and of the logs.
+pub(crate) struct Load<'a> {
+    pub(crate) name: &'a str,
+    /// Events a second.
+    pub(crate) rate: u64,
+    pub(crate) seconds: u64,
+    /// How else, as the command line has it.
+    pub(crate) how: &'a str,
 }
 
 /// What a check said.
@@ -56,6 +79,20 @@ pub(crate) struct Cluster {
     server_logs: [std::path::PathBuf; 3],
 }
 
+/// Servers of one's own.
+pub(crate) struct Servers {
+    pub(crate) mongodb: Process,
+    pub(crate) redis: Process,
+    pub(crate) kafka: Process,
+}
+
+impl Servers {
+    /// Starts them; `None` when there are no programs and none are required.
+    pub(crate) fn start() -> Option<Self> {
+        Some(Self { mongodb: servers::mongodb()?, redis: servers::redis()?, kafka: servers::kafka()? })
+    }
+}
+
 /// Where the programs listen.
 struct Ports {
     http: Vec<u16>,
@@ -64,8 +101,15 @@ struct Ports {
 
 impl Cluster {
     /// Starts everything; `None` when there are no servers and none are required.
-    pub(crate) fn start(scene: &Scene, dispatchers: usize) -> Option<Self> {
-        let (mongodb, redis, kafka) = (servers::mongodb()?, servers::redis()?, servers::kafka()?);
+    pub(crate) fn start(scene: &Scene, setup: &Setup) -> Option<Self> {
+        let servers = Servers::start()?;
+        Some(Self::on(servers, scene, setup))
+    }
+
+    /// Starts programs on servers.
+    pub(crate) fn on(servers: Servers, scene: &Scene, setup: &Setup) -> Self {
+        let Servers { mongodb, redis, kafka } = servers;
+        let dispatchers = setup.dispatchers;
         let free = |count: usize| (0..count).map(|_| free_port()).collect::<Vec<_>>();
         let ports = Ports { http: free(dispatchers), grpc: free(dispatchers) };
         let list = scene.file("list.txt");
@@ -87,13 +131,14 @@ impl Cluster {
         );
         let dispatcher = |number: usize| {
             let own = dispatcher_settings(scene, number, &ports, &redis, &kafka);
-            Program::start(scene, &format!("dispatcher-{number}"), DISPATCHER, settings(&[], &own))
+            let name = format!("dispatcher-{number}");
+            Program::start(scene, &name, DISPATCHER, settings(&own, &setup.dispatching))
         };
         let worker = |number: usize| {
-            let own = worker_settings(number, &ports);
+            let own = [worker_settings(number, &ports), setup.working.clone()].concat();
             Program::start(scene, &format!("worker-{number}"), WORKER, settings(&shared, &own))
         };
-        Some(Self {
+        Self {
             dispatchers: (0..dispatchers).map(dispatcher).collect(),
             addresses: ports.http.iter().map(|port| format!("127.0.0.1:{port}")).collect(),
             workers: (0..WORKERS).map(worker).collect(),
@@ -102,22 +147,30 @@ impl Cluster {
             redis,
             kafka,
             server_logs: ["mongodb", "redis", "kafka"].map(|name| scene.file(&format!("{name}.log"))),
-        })
+        }
     }
 
-    /// Starts the load, which ends by itself.
-    pub(crate) fn load(&self, scene: &Scene, seconds: u64, seed: u64) -> Program {
-        let ledger = scene.file("ledger").display().to_string();
+    /// Starts a load, which ends by itself.
+    pub(crate) fn load(&self, scene: &Scene, load: &Load<'_>) -> Program {
+        let Load { name, rate, seconds, how } = load;
+        let ledger = scene.file(name).display().to_string();
         let mut arguments = vec!["load".to_owned(), "--ledger".to_owned(), ledger];
         for address in &self.addresses {
             arguments.extend(["--url".to_owned(), format!("http://{address}")]);
         }
-        let how = format!(
-            "--rate {RATE} --duration {seconds}s --clients {CLIENTS} --fraudulent 0.05 --fraud-name {LISTED} \
-             --seed {seed} --give-up-after 2m"
-        );
-        arguments.extend(how.split(' ').map(str::to_owned));
-        Program::start(scene, "load", PROGRAM, arguments)
+        let how =
+            format!("--rate {rate} --duration {seconds}s --fraudulent 0.05 --fraud-name {LISTED} {how}");
+        arguments.extend(how.split_whitespace().map(str::to_owned));
+        Program::start(scene, &format!("{name}-load"), PROGRAM, arguments)
+    }
+
+    /// Sends a load and waits for its end.
+    pub(crate) fn bear(&self, scene: &Scene, load: &Load<'_>) -> Summary {
+        let mut sending = self.load(scene, load);
+        sending.wait();
+        let summary = Summary::of(&sending);
+        scene.note(&format!("{}:\n{}", load.name, summary.said()));
+        summary
     }
 
     /// Returns everything that can be struck, always in the same order.
@@ -186,14 +239,14 @@ impl Cluster {
         })
     }
 
-    pub(crate) fn is_lot_empty(&mut self) -> bool {
+    fn is_lot_empty(&mut self) -> bool {
         self.addresses.iter().all(|address| {
             let page = get(address, "/v1/parked?limit=1").filter(|(status, _)| *status == 200);
             page.is_some_and(|(_, page)| items(&page).is_some_and(|items| items.is_empty()))
         })
     }
 
-    pub(crate) fn are_outboxes_empty(&mut self) -> bool {
+    fn are_outboxes_empty(&mut self) -> bool {
         self.addresses.iter().all(|address| {
             let metrics = get(address, "/metrics").map_or_else(String::new, |(_, metrics)| metrics);
             let waiting = metrics.lines().find_map(|line| line.strip_prefix("mini_platform_outbox_bytes "));
@@ -201,18 +254,35 @@ impl Cluster {
         })
     }
 
-    /// Has the promises of the ledger checked, but for those about the log: after its kills the broker does not always
-    /// answer who reads the topic from its beginning.
-    pub(crate) fn check(&self, scene: &Scene) -> Checked {
+    /// Has every promise of a ledger checked.
+    pub(crate) fn check(&self, scene: &Scene, ledger: &str) -> Checked {
         let address = self.addresses.first().unwrap();
-        let ledger = scene.file("ledger").display().to_string();
-        let how = format!("load check --url http://{address} {ledger}");
+        let (ledger, kafka) = (scene.file(ledger).display().to_string(), self.kafka.addr());
+        let how =
+            format!("--set kafka.brokers={kafka} load check --url http://{address} --log kafka {ledger}");
         let mut check = Program::start(scene, "check", PROGRAM, how.split(' ').map(str::to_owned).collect());
         let is_clean = check.wait().success();
         Checked { is_clean, said: format!("{}{}", check.said(), check.log()) }
     }
 
-    pub(crate) fn assert_nobody_panicked(&mut self) {
+    /// Returns how much memory the first dispatcher has resident.
+    pub(crate) fn dispatcher_bytes(&self) -> u64 {
+        self.dispatchers.first().unwrap().resident_bytes()
+    }
+
+    /// Waits until nothing is under way any more and has the ledgers' promises checked, one after the other.
+    pub(crate) fn assert_every_promise_is_kept(&mut self, scene: &Scene, ledgers: &[&str]) {
+        wait_until("nothing is parked any more", self, scene, Self::is_lot_empty);
+        wait_until("every record has left its outbox", self, scene, Self::are_outboxes_empty);
+        for ledger in ledgers {
+            let report = self.check(scene, ledger);
+            scene.note(&format!("{ledger} is checked:\n{}", report.said));
+            assert!(report.is_clean, "every promise of {ledger} is kept");
+        }
+        self.assert_nobody_panicked();
+    }
+
+    fn assert_nobody_panicked(&mut self) {
         for program in self.programs() {
             assert!(!program.log().contains("panicked"), "{} panicked", program.name);
         }

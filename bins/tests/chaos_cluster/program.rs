@@ -70,6 +70,14 @@ impl Program {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
+    /// Returns how much memory it has resident.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        1024 * kib.unwrap().parse::<u64>().unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.take().unwrap().wait().unwrap()

@@ -1,0 +1,80 @@
+//! One server is off for a while, at a steady load.
+//!
+//! `scripts/outages` does it at 2,000 events a second for as long as that is worth telling.
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, Load, Setup, Victim};
+use super::killer::Blow;
+use super::scene::Scene;
+use super::summary::Summary;
+use super::{asked, wait_until};
+
+/// Events a second, and how long a server is off, when nobody says: enough to see everything happen.
+const RATE: u64 = 100;
+const SECONDS: u64 = 8;
+
+/// How long it goes well before and after.
+const PEACE: u64 = 5;
+
+fn rate() -> u64 {
+    asked("MP_OUTAGE_RATE", RATE)
+}
+
+fn seconds() -> u64 {
+    asked("MP_OUTAGE_SECONDS", SECONDS)
+}
+
+fn cluster(scene: &Scene) -> Option<Cluster> {
+    let mut cluster = Cluster::start(scene, &Setup::usual(1))?;
+    wait_until("the cluster is ready", &mut cluster, scene, Cluster::is_ready);
+    Some(cluster)
+}
+
+#[test]
+fn while_mongodb_is_off_every_event_is_answered_in_time_and_nothing_is_lost() {
+    let scene = Scene::new();
+    let Some(mut cluster) = cluster(&scene) else { return };
+    // Both timeouts of a dispatcher, that of the work and that of parking, and a second for a busy machine.
+    let how = "--connections 8000 --timeout 3s";
+    let load = Load { name: "ledger", rate: rate(), seconds: seconds() + 2 * PEACE, how };
+    let mut sending = cluster.load(&scene, &load);
+    std::thread::sleep(Duration::from_secs(PEACE));
+    cluster.strike(Victim::Mongodb, Blow::Kill);
+    scene.note("MongoDB is off");
+    std::thread::sleep(Duration::from_secs(seconds()));
+    cluster.bring_back(Victim::Mongodb);
+    scene.note("MongoDB is on");
+    sending.wait();
+    let summary = Summary::of(&sending);
+    scene.note(&format!("the load is over:\n{}", summary.said()));
+    cluster.assert_every_promise_is_kept(&scene, &["ledger"]);
+    summary.assert_no_surprise();
+    assert_eq!(summary.count("not sent") + summary.count("given up"), 0, "everything is acknowledged");
+    assert!(summary.count("parked") > 0, "an outage happened");
+}
+
+#[test]
+fn while_kafka_is_off_nobody_notices_and_the_records_come_later() {
+    let scene = Scene::new();
+    let Some(mut cluster) = cluster(&scene) else { return };
+    let load = |name| Load { name, rate: rate(), seconds: seconds(), how: "--in-order --clients 2000" };
+    let on = cluster.bear(&scene, &load("on"));
+    cluster.strike(Victim::Kafka, Blow::Kill);
+    scene.note("Kafka is off");
+    let off = cluster.bear(&scene, &load("off"));
+    cluster.bring_back(Victim::Kafka);
+    scene.note(&format!(
+        "Kafka is on; p99 was {:.2} ms, and {:.2} ms while it was off: {:.2} times",
+        on.p99_ms(),
+        off.p99_ms(),
+        off.p99_ms() / on.p99_ms()
+    ));
+    cluster.assert_every_promise_is_kept(&scene, &["on", "off"]);
+    for summary in [on, off] {
+        summary.assert_no_surprise();
+        assert_eq!(summary.count("acknowledged"), summary.count("events due"), "everything is acknowledged");
+        // A busy machine may be late now and then.
+        assert!(summary.count("parked") * 10 < summary.count("events due"), "and finished at once");
+    }
+}
