@@ -65,6 +65,7 @@ fn ten_times_too_much_costs_no_goodput_and_no_memory_and_is_soon_forgotten() {
     scene.note(&format!("the flood is over:\n{}", flooded.said()));
     std::thread::sleep(NORMAL_WITHIN);
     let after = cluster.bear(&scene, &Load { name: "after", ..usual });
+    proxy.set(Fault::Pass);
 
     let most = |from: u32, to: u32| {
         let bytes = memory.iter().filter(|(at, _)| (third * from..third * to).contains(at));
