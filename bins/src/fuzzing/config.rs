@@ -2,6 +2,7 @@
 //!
 //! The laws:
 //! - what loads is printed as TOML that loads to the same, with and without comments;
+//! - a flag wins over whatever is said elsewhere;
 //! - a secret changes nothing of what is printed or reported, but itself;
 //! - every problem is one line, in the order of the layers, and each further mistake is one more problem.
 //!
@@ -19,7 +20,10 @@ pub fn config(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let sources = sources(&text);
     match load(&sources) {
-        Ok(loaded) => prints_itself(&sources, &loaded),
+        Ok(loaded) => {
+            prints_itself(&sources, &loaded);
+            obeys_a_flag(&sources);
+        }
         Err(problems) => are_readable(&problems),
     }
     hides_secrets(&sources);
@@ -71,6 +75,11 @@ fn prints_itself(sources: &Sources, loaded: &Loaded) {
     }
     let again = load(sources).map(|again| again.to_toml());
     assert_eq!(again, Ok(loaded.to_toml()), "loading once more makes a difference");
+}
+
+fn obeys_a_flag(sources: &Sources) {
+    let loaded = load(&with(sources, [("mongodb.database", "flagged".to_owned())]));
+    assert_eq!(loaded.map(|loaded| loaded.config.mongodb.database).as_deref(), Ok("flagged"));
 }
 
 fn are_readable(problems: &ConfigProblems) {

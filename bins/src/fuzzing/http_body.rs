@@ -1,15 +1,18 @@
 //! The body of one event.
 //!
 //! The laws:
-//! - what is taken says in every field what another JSON reader finds there, and nothing besides;
+//! - what is taken says in every field what another JSON reader finds there, and nothing besides, and keeps the rules
+//!   that clients are told;
 //! - it is the same event again when it is sent as it is answered, as a path of its kind takes it, and over gRPC;
-//! - what is refused as no JSON is none, and what is refused for a field has that field;
+//! - what is refused as no JSON is none, and what is refused for a field breaks the rule of that field;
 //! - a problem repeats names of fields at most, never a value.
 //!
 //! The first line says what the path is for: `t`, `o`, or anything else for both kinds; `k` starts an
 //! Idempotency-Key, which goes to the end of the line.
 
-use mini_platform_core::domain::{Currency, Event, EventDetails, EventId, OccurredAt, StoredEvent};
+use mini_platform_core::domain::{
+    Currency, Event, EventDetails, EventId, OccurredAt, StoredEvent, Timestamp,
+};
 use mini_platform_core::port::Clock;
 use mini_platform_grpc::convert::event_from;
 use mini_platform_grpc::v1;
@@ -81,8 +84,9 @@ fn other(kind: Kind) -> Kind {
 
 fn taken(event: &Event, json: &[u8], rules: &EventRules<'_>) {
     let object: Object = serde_json::from_slice(json).expect("what is taken is a JSON object");
-    for (name, _) in &object.0 {
+    for (name, value) in &object.0 {
         assert!(FIELDS.contains(&name.as_str()), "an unknown field was taken");
+        assert!(keeps_its_rule(name, value), "{name} was taken against its rule");
         assert_eq!(object.count(name), 1, "a field was taken twice");
     }
     says_the_same(event, &object, rules);
@@ -163,25 +167,82 @@ fn refused(rejected: &RejectedEvent, json: &[u8], rules: &EventRules<'_>) {
         let name = pointer.strip_prefix('/').expect("a pointer starts with a slash");
         name.replace("~1", "/").replace("~0", "~")
     });
-    points_to_a_field(rejection.code, field.as_deref().expect("a field is wrong"), &object);
+    points_to_a_mistake(rejection.code, field.as_deref().expect("a field is wrong"), &object, rules);
     if object.0.iter().all(|(name, _)| name.is_ascii()) {
         // Whatever this says in its own words is ASCII.
         assert!(rejection.detail.is_ascii(), "a value is repeated");
     }
 }
 
-fn points_to_a_field(code: Code, field: &str, object: &Object) {
+fn points_to_a_mistake(code: Code, field: &str, object: &Object, rules: &EventRules<'_>) {
     let count = object.count(field);
+    let text = |name| object.field(name).and_then(Value::as_str);
+    let kind = rules.kind.map(Kind::as_str).or_else(|| text("type"));
     match code {
-        Code::MissingField => assert_eq!(count, 0, "{field} is not missing"),
+        Code::MissingField => {
+            assert_eq!(count, 0, "{field} is not missing");
+            assert!(is_required(field, kind), "{field} may be missing");
+        }
         Code::DuplicateField => assert!(count > 1, "{field} stands there once"),
         Code::UnknownField if !FIELDS.contains(&field) => {
             let shown = |name: &str| name.chars().take(MAX_SHOWN_NAME).eq(field.chars());
             assert!(object.0.iter().any(|(name, _)| shown(name)), "there is no such field");
         }
-        Code::UnknownField | Code::InvalidField | Code::SameParty => {
-            assert!(count > 0 && FIELDS.contains(&field), "there is no such field");
+        Code::UnknownField => {
+            assert!(count > 0, "there is no such field");
+            assert!(!is_required(field, kind) && only_of(field).is_some(), "{field} is a field of this kind");
+        }
+        Code::SameParty => {
+            assert_eq!(field, "receiver");
+            assert_eq!(text("sender").expect("there is a sender"), text(field).expect("there is a receiver"));
+        }
+        Code::InvalidField => {
+            let value = object.field(field).expect("there is such a field");
+            let other_kind = || field == "type" && value.as_str() != kind;
+            let other_id = || {
+                field == "id" && rules.key.as_ref().is_some_and(|key| value.as_str() != Some(key.as_str()))
+            };
+            assert!(
+                !keeps_its_rule(field, value) || other_kind() || other_id(),
+                "{field} is refused within its rule"
+            );
         }
         code => panic!("an event is not refused as {}", code.as_str()),
+    }
+}
+
+/// Returns the kind of event that alone has a field, if one of them does.
+fn only_of(field: &str) -> Option<&'static str> {
+    match field {
+        "sender" | "receiver" => Some("transaction"),
+        "client" | "branch" | "operation" => Some("operation"),
+        _ => None,
+    }
+}
+
+fn is_required(field: &str, kind: Option<&str>) -> bool {
+    match field {
+        "type" => kind.is_none(),
+        "amount" => true,
+        field => only_of(field).is_some_and(|only| kind == Some(only)),
+    }
+}
+
+/// Whether a field may hold a value, as clients are told.
+fn keeps_its_rule(field: &str, value: &Value) -> bool {
+    let is_id =
+        |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_name = |text: &str| {
+        (1..=256).contains(&text.len()) && text.trim() == text && !text.contains(char::is_control)
+    };
+    match (field, value.as_str()) {
+        ("amount", None) => value.as_i64().is_some_and(|units| units > 0),
+        ("type", Some(text)) => ["transaction", "operation"].contains(&text),
+        ("operation", Some(text)) => ["deposit", "withdraw"].contains(&text),
+        ("id", Some(text)) => is_id(text),
+        ("sender" | "receiver" | "client" | "branch", Some(text)) => is_name(text),
+        ("currency", Some(text)) => text.len() == 3 && text.parse::<Currency>().is_ok(),
+        ("occurred_at", Some(text)) => text.parse::<Timestamp>().is_ok(),
+        _ => false,
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The laws:
 //! - a list that is taken is within its limits, and is not empty;
-//! - a list of lines has the lines as its entries;
+//! - a list of lines has the lines as its entries, and so has a list of the same names in any other format, which is
+//!   known by its content;
 //! - the pieces in which a content arrives make no difference;
 //! - packing a content makes no difference, and a torn packing is refused, as is a content that is shorter than it
 //!   was announced.
@@ -28,6 +29,15 @@ const FORMATS: [(u8, ListFormat); 4] = [
     (b'c', ListFormat::Csv),
     (b'o', ListFormat::OfacSdn),
     (b's', ListFormat::OpenSanctions),
+];
+
+/// Formats with their header, and what stands before and behind the name in each row.
+const WRITTEN: [(ListFormat, &str, &str, &str); 5] = [
+    (ListFormat::Csv, "born;Name\r\n", "1970;\"", "\"\r\n"),
+    (ListFormat::Csv, "name,country\n", "\"", "\",\"C\"\"Z\"\n"),
+    (ListFormat::OfacSdn, "", "7,\"", "\",-0- ,-0- ,-0- ,-0- ,-0- ,-0- ,-0- ,-0- ,-0- ,-0- \r\n"),
+    (ListFormat::OfacSdn, "", "7,9,\"aka\",\"", "\",-0- \r\n"),
+    (ListFormat::OpenSanctions, "id,schema,name,aliases\n", "1,Person,\"", "\",\"\"\n"),
 ];
 
 /// The largest content: small enough that a bomb ends soon, and several of the blocks in which contents are read.
@@ -108,6 +118,7 @@ impl<'a> Choices<'a> {
         assert_eq!(tally.first_malformed.is_some(), tally.malformed > 0);
         if let (ListFormat::Text, Some(lines)) = (format, plain_lines(content)) {
             check_lines(list, &lines);
+            check_formats(&list.entries);
         }
     }
 
@@ -156,6 +167,23 @@ fn check_lines(list: &List, lines: &[&str]) {
     assert_eq!(list.tally.lines, lines.len() as u64);
     assert_eq!(list.tally.malformed, (lines.len() - entries.len()) as u64);
     assert!(list.entries == entries, "the entries are not the lines");
+}
+
+/// Checks that names are the entries of a list in each format.
+fn check_formats(names: &[ListEntry]) {
+    let options =
+        DecodeOptions::default().with_limits(ListLimits::default().with_max_malformed(Ratio::NOTHING));
+    for (format, header, start, end) in WRITTEN {
+        if format == ListFormat::OfacSdn && names.iter().any(|name| name.as_str() == "-0-") {
+            // It stands for no name there.
+            continue;
+        }
+        let row = |name: &ListEntry| [start, &name.as_str().replace('"', "\"\""), end].concat();
+        let content = header.to_owned() + &names.iter().map(row).collect::<String>();
+        let list = decode(content.as_bytes(), &options).expect("a list that is written well is taken");
+        assert!(list.format == format, "{format} is taken for {}", list.format);
+        assert!(list.entries == names, "the names in {format} are others");
+    }
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {

@@ -2,7 +2,8 @@
 //!
 //! The laws:
 //! - bytes that are no parked event or record are refused with words that are not theirs;
-//! - what is read, is the same when it is written and read again, as a record in one line;
+//! - what is read is JSON, holds the event that HTTP finds in it, and is the same when it is written and read again,
+//!   as a record in one line;
 //! - any event that HTTP takes can be parked and logged, and is the same when it is read;
 //! - a parcel of the first schema holds the same event.
 
@@ -13,6 +14,7 @@ use mini_platform_core::domain::{
 };
 use mini_platform_core::error::Causes;
 use mini_platform_core::port::Clock;
+use serde_json::Value;
 
 use super::StandingClock;
 use crate::http::fuzzing::{EventRules, parse_event};
@@ -21,19 +23,48 @@ use crate::http::fuzzing::{EventRules, parse_event};
 pub fn parcel(input: &[u8]) {
     if let Ok(content) = ParcelContent::new(input.to_vec()) {
         match ParkedEvent::decode(&content) {
-            Ok(parked) => comes_back(&parked),
+            Ok(parked) => {
+                holds_what_is_written(input, &parked.event);
+                comes_back(&parked);
+            }
             Err(error) => tells_nothing(&error),
         }
     }
     match LogRecord::from_json(input) {
-        Ok(record) => is_read_again(&record),
+        Ok(record) => {
+            holds_what_is_written(input, &record.event);
+            is_read_again(&record);
+        }
         Err(error) => tells_nothing(&error),
     }
-    let default_currency = "CZK".parse().expect("CZK is a currency");
-    let rules = EventRules { kind: None, key: None, default_currency, clock: &StandingClock };
-    if let Ok(event) = parse_event(input, &rules) {
+    if let Some(event) = by_http(input) {
         can_be_kept(&event);
     }
+}
+
+fn by_http(json: &[u8]) -> Option<Event> {
+    let default_currency = "CZK".parse().expect("CZK is a currency");
+    let rules = EventRules { kind: None, key: None, default_currency, clock: &StandingClock };
+    parse_event(json, &rules).ok()
+}
+
+/// Checks an event that was read against what HTTP takes it for.
+fn holds_what_is_written(json: &[u8], event: &Event) {
+    let mut written: Value = serde_json::from_slice(json).expect("what is read is JSON");
+    let Some(fields) = written.get_mut("event").and_then(Value::as_object_mut) else { return };
+    let is_untimed = fields.shift_remove("untimed") == Some(Value::Bool(true));
+    if !fields.values().all(|value| value.is_string() || value.is_number()) {
+        // Forms that nobody writes, such as null for a field that is left out.
+        return;
+    }
+    let sent = serde_json::to_vec(fields).expect("JSON is written");
+    let other = by_http(&sent).expect("HTTP takes the event, too");
+    let said =
+        |event: &Event| (event.id().clone(), event.details().clone(), event.amount(), event.currency());
+    assert!(said(event) == said(&other), "another event is read");
+    let at = other.occurred_at().timestamp();
+    let occurred_at = if is_untimed { OccurredAt::Received(at) } else { OccurredAt::Given(at) };
+    assert!(event.occurred_at() == occurred_at, "another time is read");
 }
 
 fn comes_back(parked: &ParkedEvent) {

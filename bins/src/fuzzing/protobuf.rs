@@ -43,8 +43,8 @@ fn answered<M: for<'a> TryFrom<&'a FetchAnswer>>(answer: &FetchAnswer) -> M {
     M::try_from(answer).unwrap_or_else(|_| panic!("another response has this answer"))
 }
 
-/// A check of the bytes of one message.
-type Check = fn(&[u8]);
+/// Checks the bytes of one message, and returns those in which it is sent on, if it is taken.
+type Check = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Every message that is taken from outside.
 pub const MESSAGES: &[(&str, Check)] = messages! {
@@ -83,20 +83,18 @@ pub fn protobuf(input: &[u8]) {
     }
 }
 
-fn round_trip<M, T>(bytes: &[u8], sent: fn(&T) -> M, same: fn(&T, &T) -> bool)
+fn round_trip<M, T>(bytes: &[u8], sent: fn(&T) -> M, same: fn(&T, &T) -> bool) -> Option<Vec<u8>>
 where
     M: Message + Default + PartialEq + Clone,
     T: TryFrom<M, Error = ConvertError>,
 {
-    let Some(message) = decoded::<M>(bytes) else { return };
-    let value = match T::try_from(message) {
-        Ok(value) => value,
-        Err(error) => return is_for_people(&error.to_string()),
-    };
+    let value = T::try_from(decoded::<M>(bytes)?);
+    let value = value.map_err(|error| is_for_people(&error.to_string())).ok()?;
     let message = sent(&value);
     let again = T::try_from(message.clone()).expect("what is sent is taken");
     assert!(same(&again, &value), "a value changes on its way");
     assert!(sent(&again) == message, "a message changes on its way");
+    Some(message.encode_to_vec())
 }
 
 /// Reads a message, and checks that it is the same when it is written and read again.
@@ -119,29 +117,34 @@ fn identified(
 }
 
 /// A token has no equality, so that nobody compares it in a time that tells: here its text has.
-fn joins(bytes: &[u8]) {
+fn joins(bytes: &[u8]) -> Option<Vec<u8>> {
     let is_same = |one: &JoinRequest, other: &JoinRequest| {
         let rest =
             |join: &JoinRequest| (join.id.clone(), join.address.clone(), join.incarnation, join.protocol);
         rest(one) == rest(other) && one.token.reveal() == other.token.reveal()
     };
-    round_trip::<v1::JoinRequest, _>(bytes, |join| join.into(), is_same);
+    round_trip::<v1::JoinRequest, _>(bytes, |join| join.into(), is_same)
 }
 
 /// Checks what clients submit, each submission by itself.
-fn submissions(bytes: &[u8]) {
-    let Some(request) = decoded::<v1::IngestRequest>(bytes) else { return };
+fn submissions(bytes: &[u8]) -> Option<Vec<u8>> {
+    let request = decoded::<v1::IngestRequest>(bytes)?;
     let taken = |submission| {
         let fresh_id = || EventId::new("fresh").ok();
         let currency = "CZK".parse().expect("CZK is a currency");
         event_from(submission, currency, StandingClock.now(), fresh_id)
     };
-    for submission in request.events {
-        match taken(submission) {
-            Ok(event) => {
-                assert!(taken((&event).into()) == Ok(event), "an event changes when it is sent again");
-            }
-            Err(rejected) => is_for_people(&rejected.rejection.detail),
+    let sent = |submission| match taken(submission) {
+        Ok(event) => {
+            let submission = v1::Submission::from(&event);
+            assert!(taken(submission.clone()) == Ok(event), "an event changes when it is sent again");
+            Some(submission)
         }
-    }
+        Err(rejected) => {
+            is_for_people(&rejected.rejection.detail);
+            None
+        }
+    };
+    let events: Vec<_> = request.events.into_iter().map(sent).collect();
+    Some(v1::IngestRequest { events: events.into_iter().collect::<Option<_>>()? }.encode_to_vec())
 }

@@ -78,6 +78,17 @@ fn every_message_has_an_input() {
 }
 
 #[test]
+fn every_message_that_is_sent_is_taken_with_all_it_says() {
+    for (name, message) in messages::all() {
+        let (_, check) = MESSAGES.iter().find(|(known, _)| *known == name).expect("it is a known message");
+        assert!(
+            check(&message).as_ref() == Some(&message),
+            "a {name} is refused, or says less when it is sent on"
+        );
+    }
+}
+
+#[test]
 #[ignore = "writes into the source tree: cargo test -p mini-platform-bins -F fuzzing --test fuzz_corpus -- --ignored"]
 fn the_messages_are_written_anew() {
     for (name, message) in messages::all() {
