@@ -92,7 +92,7 @@ fn parcels_end(facts: &Facts, ledger: &mut Ledger) {
             None => facts.records.iter().any(|record| record.event.id() == one.event.id()),
         });
         let ends = match parked.state {
-            ParcelState::Parked => continue,
+            ParcelState::Parked => false,
             ParcelState::Done => is_logged && !dead.contains(id),
             ParcelState::Dead(_) => dead.contains(id),
         };
