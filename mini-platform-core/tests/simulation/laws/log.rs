@@ -34,12 +34,14 @@ fn finished_is_logged(facts: &Facts, ledger: &mut Ledger) {
     }
 }
 
-/// Also when whoever asked does not wait any more: what a worker finished is logged, unless its dispatcher crashed, or
-/// at least it was tried to park it.
+/// Also when whoever asked does not wait any more: what a worker finished is logged, unless its dispatcher crashed, or it
+/// is a parcel, or at least it was tried to make it one.
 fn finished_is_not_forgotten(facts: &Facts, ledger: &mut Ledger) {
     const LAW: &str = "what is finished is logged, whoever waits";
     let logged: BTreeSet<&EventId> = facts.records.iter().map(|record| record.event.id()).collect();
-    let parked: BTreeSet<&EventId> = ledger.to_be_parked.iter().map(|(_, id)| id).collect();
+    let parcels = ledger.parcels.values().filter_map(|parked| parked.event.as_ref());
+    let to_be_parked = ledger.to_be_parked.iter().map(|(_, id)| id);
+    let parked: BTreeSet<&EventId> = parcels.map(|parked| parked.event.id()).chain(to_be_parked).collect();
     let finished = ledger.finished.iter().filter(|(life, _)| !life.is_crashed()).map(|(_, id)| id);
     let mut forgotten: Vec<(u64, EventId)> = finished
         .filter(|id| !logged.contains(id) && !parked.contains(id))
