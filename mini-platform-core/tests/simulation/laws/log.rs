@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mini_platform_core::domain::{ClientId, Edge, Event, EventId};
 
-use crate::simulation::facts::{Facts, answers, is_stored};
+use crate::simulation::facts::{Facts, answers, is_stored, says_the_same};
 use crate::simulation::history::Step;
 use crate::simulation::ledger::{Answer, Ledger};
 
@@ -72,7 +72,7 @@ fn records_are_true(facts: &Facts, ledger: &mut Ledger) {
             Some(stored) => {
                 record.recorded_at == Some(stored.recorded_at)
                     && record.event.occurred_at().timestamp() == stored.event.occurred_at().timestamp()
-                    && record.event.is_resend_of(&stored.event)
+                    && says_the_same(&record.event, &stored.event)
             }
         };
         if !is_true {
@@ -126,7 +126,7 @@ fn replay_gives_what_is_stored(facts: &Facts, ledger: &mut Ledger) {
         sayings.iter().filter(|one| is_stored(one.outcome)).map(|one| one.event.id()).collect();
     for id in &known {
         let pair = (facts.stored(id), facts.replayed.stored.get(id));
-        let is_equal = matches!(pair, (Some(stored), Some(again)) if again.event.is_resend_of(&stored.event)
+        let is_equal = matches!(pair, (Some(stored), Some(again)) if says_the_same(&again.event, &stored.event)
             && again.recording() == stored.recording()
             && Edge::implied_by(&again.event, again.recording().occurred_at).all(|edge| facts.replayed.is_linked(&edge)));
         if !is_equal {
