@@ -7,6 +7,8 @@
 //!
 //! - `cargo nextest run -p mini-platform-core --test simulation` runs the seeds of CI.
 //! - `scripts/simulate 5000` runs thousands on all cores, `scripts/simulate 1 123` runs seed 123 and shows its history.
+//! - `scripts/simulate mutations` shows that it has teeth: each patch in `simulation/mutations` breaks one promise in the
+//!   code, as its first line says, and one of the first 200 seeds must notice. Who makes a new promise adds a patch.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 

@@ -45,23 +45,34 @@ impl Client {
         let longest = u64::try_from(self.world.plan.pause.as_millis()).unwrap();
         for _ in 0..self.world.plan.sends {
             let sent = self.next();
-            let is_single = sent.len() == 1 && self.chance.hits(0.6);
-            let sending = Sending {
-                wire: Wire { world: Arc::clone(&self.world), life: Arc::clone(&self.life) },
-                chance: self.chance.fork(),
-                patience: if self.chance.hits(0.1) { self.chance.millis(1..=30) } else { self.patience },
-                sent,
-                is_single,
-            };
-            if self.chance.hits(0.3) {
-                beside.spawn(sending.run());
+            if sent.len() > 1 && self.chance.hits(0.3) {
+                // One by one, without waiting: what dispatchers gather into batches.
+                for one in sent {
+                    beside.spawn(self.sending(vec![one], true).run());
+                }
             } else {
-                sending.run().await;
+                let is_single = sent.len() == 1 && self.chance.hits(0.6);
+                let sending = self.sending(sent, is_single);
+                if self.chance.hits(0.3) {
+                    beside.spawn(sending.run());
+                } else {
+                    sending.run().await;
+                }
             }
             sleep(self.chance.millis(0..=longest)).await;
         }
         beside.close();
         beside.wait().await;
+    }
+
+    fn sending(&self, sent: Vec<Sent>, is_single: bool) -> Sending {
+        Sending {
+            wire: Wire { world: Arc::clone(&self.world), life: Arc::clone(&self.life) },
+            chance: self.chance.fork(),
+            patience: if self.chance.hits(0.1) { self.chance.millis(1..=30) } else { self.patience },
+            sent,
+            is_single,
+        }
     }
 
     /// Chooses what to send next: something new most of the time.

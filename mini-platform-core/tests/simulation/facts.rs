@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use mini_platform_core::domain::{
     ClientId, ClientQuery, DeadLetter, Edge, Event, EventFilter, EventId, EventQuery, EventScreening,
-    LogRecord, LotStatus, NeighbourQuery, Outcome, Side, StoredEvent, Timestamp,
+    LogRecord, LotStatus, NeighbourQuery, OccurredAt, Outcome, Side, StoredEvent, Timestamp,
 };
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore};
 use mini_platform_core::port::{AdjacencyStore, EventStore, LogReader};
@@ -171,6 +171,13 @@ pub(crate) fn answers(ledger: &Ledger) -> Vec<(u64, Event, Answer)> {
         all.extend(pairs.map(|(event, answer)| (*number, event, answer)));
     }
     all
+}
+
+/// Whether an event says the same as one that is stored, as clients are promised: a time that was left out says nothing.
+pub(crate) fn says_the_same(event: &Event, stored: &Event) -> bool {
+    let (own, of_stored) = (event.occurred_at(), stored.occurred_at());
+    let is_timed = matches!(own, OccurredAt::Given(_));
+    (!is_timed || own.timestamp() == of_stored.timestamp()) && event.clone().happened(of_stored) == *stored
 }
 
 pub(crate) fn is_stored(outcome: Outcome) -> bool {

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 
 use mini_platform_core::domain::DeathCause;
 
-use super::facts::{Facts, answers, is_stored};
+use super::facts::{Facts, answers, is_stored, says_the_same};
 use super::ledger::{Answer, Ledger, ParcelState, trace_number};
 use super::world::World;
 
@@ -50,7 +50,7 @@ fn acknowledged_is_not_lost(facts: &Facts, ledger: &mut Ledger) {
         match answer {
             Answer::Finished(finished) if is_stored(finished.outcome) => {
                 let is_there = facts.stored(id).is_some_and(|one| {
-                    event.is_resend_of(&one.event) && Some(one.recording()) == finished.recording
+                    says_the_same(&event, &one.event) && Some(one.recording()) == finished.recording
                 });
                 if !is_there {
                     let outcome = finished.outcome.as_str();
@@ -92,7 +92,7 @@ fn parcels_end(facts: &Facts, ledger: &mut Ledger) {
             None => facts.records.iter().any(|record| record.event.id() == one.event.id()),
         });
         let ends = match parked.state {
-            ParcelState::Parked => continue,
+            ParcelState::Parked => false,
             ParcelState::Done => is_logged && !dead.contains(id),
             ParcelState::Dead(_) => dead.contains(id),
         };

@@ -182,6 +182,11 @@ impl Ledger {
         }
     }
 
+    /// Whether somebody waits for an answer of a dispatcher.
+    pub(crate) fn is_busy(&self, dispatcher: usize) -> bool {
+        self.requests.values().any(|request| request.dispatcher == dispatcher && request.is_waited_for())
+    }
+
     pub(crate) fn begin_call(&mut self) -> u64 {
         let number = self.calls.len() as u64 + 1;
         self.calls.insert(number, Call::default());

@@ -137,20 +137,24 @@ impl Lot {
         world.meet(if undone > 0 { "the lot restarts and forgets" } else { "the lot restarts" });
     }
 
-    /// Waits until a decision is written.
-    async fn written(&self, world: &World, number: u64, restarts: u64) -> Result<(), LotError> {
+    /// Waits until a decision is written, which it is also when nobody waits any more.
+    async fn written(world: &Arc<World>, number: u64, restarts: u64) -> Result<(), LotError> {
         let longest = if world.chance.hits(0.1) { 300 } else { 5 };
-        sleep(world.chance.millis(0..=longest)).await;
-        let mut state = self.state();
-        if state.restarts != restarts {
-            return Err(Fault::new("lot", "write before it restarted", FaultKind::Unavailable).into());
-        }
-        state.write_up_to(number, world);
-        Ok(())
+        let (takes, world) = (world.chance.millis(0..=longest), Arc::clone(world));
+        let writing = tokio::spawn(async move {
+            sleep(takes).await;
+            let mut state = world.lot.state();
+            if state.restarts != restarts {
+                return Err(Fault::new("lot", "write before it restarted", FaultKind::Unavailable).into());
+            }
+            state.write_up_to(number, &world);
+            Ok(())
+        });
+        writing.await.unwrap()
     }
 
     /// Parks what comes from wherever.
-    pub(crate) async fn park(&self, world: &World, parcels: &[Parcel]) -> Result<(), LotError> {
+    pub(crate) async fn park(&self, world: &Arc<World>, parcels: &[Parcel]) -> Result<(), LotError> {
         let (number, restarts) = {
             let (mut state, now) = (self.state(), self.clock.now());
             state.tick(now);
@@ -169,7 +173,7 @@ impl Lot {
             }
             (state.decide(ids, entering, parking), state.restarts)
         };
-        self.written(world, number, restarts).await
+        Self::written(world, number, restarts).await
     }
 
     fn lease(&self, world: &World, request: LeaseRequest) -> Vec<LeasedParcel> {
@@ -187,7 +191,7 @@ impl Lot {
 
     async fn settle(
         &self,
-        world: &World,
+        world: &Arc<World>,
         life: &Life,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, LotError> {
@@ -206,7 +210,7 @@ impl Lot {
             let number = state.decide(ids, Vec::new(), Vec::new());
             (results, number, state.restarts)
         };
-        self.written(world, number, restarts).await?;
+        Self::written(world, number, restarts).await?;
         Ok(results)
     }
 

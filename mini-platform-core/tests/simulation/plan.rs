@@ -55,7 +55,7 @@ impl Plan {
         let parking = ParkingConfig::default()
             .with_timeout(choose(chance, &[200, 500, 1_000]))
             .with_interval(choose(chance, &[200, 500, 1_000]))
-            .with_lease(choose(chance, &[3_000, 6_000, 20_000]))
+            .with_lease(choose(chance, &[1_000, 3_000, 20_000]))
             .with_max_attempts(chance.pick(&[4, 6, 10]))
             .with_pauses(choose(chance, &[100, 500]), choose(chance, &[1_000, 4_000]))
             .with_rounds(count(&[1, 2, 4]));

@@ -16,8 +16,8 @@ const SEEDS: u64 = 240;
 /// How many seeds are run twice.
 const SAME: u64 = 6;
 
-/// After how many seeds that break a law no more are run.
-const ENOUGH: usize = 10;
+/// After how many seeds that break a law no more are run, unless somebody asks for fewer.
+const ENOUGH: u64 = 10;
 
 /// How many lines of the history are shown of a seed that breaks a law.
 const SHOWN: usize = 60;
@@ -59,13 +59,14 @@ fn report(ran: &Ran) -> String {
 fn run_all(first: u64, count: u64) -> (Vec<Ran>, Coverage) {
     let (next, broken, met) =
         (AtomicU64::new(first), Mutex::new(Vec::new()), Mutex::new(Coverage::default()));
+    let enough = told("MP_SIM_ENOUGH").unwrap_or(ENOUGH);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || broken.lock().unwrap().len() >= ENOUGH {
+                    if seed >= first + count || broken.lock().unwrap().len() as u64 >= enough {
                         return;
                     }
                     let ran = run(seed);

@@ -38,6 +38,7 @@ async fn befall(world: Arc<World>, chance: Chance) {
         4 => crash_all_workers(&world),
         5 => {
             let number = chance.below(world.plan.dispatchers);
+            until_busy(&world, number).await;
             dispatcher::stop(&world, number).await;
             world.come_back(Host::Dispatcher(number), chance.millis(100..=4_000));
         }
@@ -57,6 +58,16 @@ async fn befall(world: Arc<World>, chance: Chance) {
         10 => park_strange(&world, &chance).await,
         11 => world.lot.restart(&world, &chance),
         _ => roll_back(&world, &chance).await,
+    }
+}
+
+/// Waits until a dispatcher works on a request, for two seconds at most: to end in the middle of it is what is hard.
+async fn until_busy(world: &World, number: usize) {
+    for _ in 0..200 {
+        if world.ledger().is_busy(number) {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mini_platform_core::domain::{ClientId, Edge, Event, EventId};
 
-use crate::simulation::facts::{Facts, answers, is_stored};
+use crate::simulation::facts::{Facts, answers, is_stored, says_the_same};
 use crate::simulation::history::Step;
 use crate::simulation::ledger::{Answer, Ledger};
 
@@ -34,12 +34,14 @@ fn finished_is_logged(facts: &Facts, ledger: &mut Ledger) {
     }
 }
 
-/// Also when whoever asked does not wait any more: what a worker finished is logged, unless its dispatcher crashed, or
-/// at least it was tried to park it.
+/// Also when whoever asked does not wait any more: what a worker finished is logged, unless its dispatcher crashed, or it
+/// is a parcel, or at least it was tried to make it one.
 fn finished_is_not_forgotten(facts: &Facts, ledger: &mut Ledger) {
     const LAW: &str = "what is finished is logged, whoever waits";
     let logged: BTreeSet<&EventId> = facts.records.iter().map(|record| record.event.id()).collect();
-    let parked: BTreeSet<&EventId> = ledger.to_be_parked.iter().map(|(_, id)| id).collect();
+    let parcels = ledger.parcels.values().filter_map(|parked| parked.event.as_ref());
+    let to_be_parked = ledger.to_be_parked.iter().map(|(_, id)| id);
+    let parked: BTreeSet<&EventId> = parcels.map(|parked| parked.event.id()).chain(to_be_parked).collect();
     let finished = ledger.finished.iter().filter(|(life, _)| !life.is_crashed()).map(|(_, id)| id);
     let mut forgotten: Vec<(u64, EventId)> = finished
         .filter(|id| !logged.contains(id) && !parked.contains(id))
@@ -70,7 +72,7 @@ fn records_are_true(facts: &Facts, ledger: &mut Ledger) {
             Some(stored) => {
                 record.recorded_at == Some(stored.recorded_at)
                     && record.event.occurred_at().timestamp() == stored.event.occurred_at().timestamp()
-                    && record.event.is_resend_of(&stored.event)
+                    && says_the_same(&record.event, &stored.event)
             }
         };
         if !is_true {
@@ -124,7 +126,7 @@ fn replay_gives_what_is_stored(facts: &Facts, ledger: &mut Ledger) {
         sayings.iter().filter(|one| is_stored(one.outcome)).map(|one| one.event.id()).collect();
     for id in &known {
         let pair = (facts.stored(id), facts.replayed.stored.get(id));
-        let is_equal = matches!(pair, (Some(stored), Some(again)) if again.event.is_resend_of(&stored.event)
+        let is_equal = matches!(pair, (Some(stored), Some(again)) if says_the_same(&again.event, &stored.event)
             && again.recording() == stored.recording()
             && Edge::implied_by(&again.event, again.recording().occurred_at).all(|edge| facts.replayed.is_linked(&edge)));
         if !is_equal {

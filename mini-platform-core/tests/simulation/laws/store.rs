@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mini_platform_core::domain::{Edge, EventId, EventScreening, Outcome};
 
-use crate::simulation::facts::{Facts, Saying, is_stored};
+use crate::simulation::facts::{Facts, Saying, is_stored, says_the_same};
 use crate::simulation::ledger::{Ledger, subject};
 use crate::simulation::world::World;
 
@@ -48,7 +48,7 @@ fn new_once(sayings: &[Saying], ledger: &mut Ledger) {
 fn conflicts_are_conflicts(facts: &Facts, sayings: &[Saying], ledger: &mut Ledger) {
     for Saying { request, event, .. } in sayings.iter().filter(|one| one.outcome == Outcome::Conflict) {
         let id = event.id();
-        if facts.stored(id).is_none_or(|stored| event.is_resend_of(&stored.event)) {
+        if facts.stored(id).is_none_or(|stored| says_the_same(event, &stored.event)) {
             let says = format!("{id} of r{request} is no conflict with what is stored");
             ledger.breaks("a conflict is with what is stored", says, [id.to_string()]);
         }
@@ -57,7 +57,7 @@ fn conflicts_are_conflicts(facts: &Facts, sayings: &[Saying], ledger: &mut Ledge
 
 fn verdicts_are_of_their_list(facts: &Facts, sayings: &[Saying], world: &World, ledger: &mut Ledger) {
     for Saying { request, event, outcome, screening } in sayings {
-        let is_as_stored = facts.stored(event.id()).is_some_and(|one| event.is_resend_of(&one.event));
+        let is_as_stored = facts.stored(event.id()).is_some_and(|one| says_the_same(event, &one.event));
         if *outcome == Outcome::Fraudulent && is_as_stored {
             world.meet("a stored event was called fraudulent as well");
         }
