@@ -46,8 +46,9 @@ impl Client {
         for _ in 0..self.world.plan.sends {
             let sent = self.next();
             if sent.len() > 1 && self.chance.hits(0.3) {
-                // One by one, without waiting: what dispatchers gather into batches.
-                for one in sent {
+                // One by one, without waiting, and one of them twice: what dispatchers gather into batches.
+                let twice = sent[0].clone();
+                for one in sent.into_iter().chain([twice]) {
                     beside.spawn(self.sending(vec![one], true).run());
                 }
             } else {
