@@ -6,7 +6,7 @@
 //! how long the next one will wait (Little's law): who would wait for a quarter of his time is refused at once. What has
 //! waited for half of its time all the same, after a stall, is refused instead of sent, because working on it would make
 //! the next ones late as well. So a batch has half of the time at least, and every event is finished or parked when its
-//! time is up. In an outage nothing is refused: it is parked.
+//! time is up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -198,11 +198,10 @@ impl Gatherer {
         let now = Instant::now();
         let mut gathered = Gathered { batch: EventBatchBuilder::default(), senders: Vec::new(), oldest: now };
         let (mut held_back, mut next) = (VecDeque::new(), Some(first));
-        let is_outage = self.intake.outage.is_on();
         let mut for_each = Duration::ZERO;
         while let Some(Waiting { event, request, since, ahead, answer }) = next {
             let waited = now.saturating_duration_since(since);
-            if waited > self.timeout / 2 && !is_outage {
+            if waited > self.timeout / 2 {
                 // A receiver that is gone needs no answer.
                 let _ = answer.send(Err(DispatchError::Overloaded));
             } else {
@@ -215,7 +214,7 @@ impl Gatherer {
                 }
             }
             if gathered.batch.len() + held_back.len() >= self.max_batch {
-                if !is_outage && !self.waiting.is_empty() {
+                if !self.waiting.is_empty() {
                     for_each = waited / u32::try_from(ahead + 1).unwrap_or(u32::MAX);
                 }
                 break;

@@ -111,6 +111,20 @@ async fn a_burst_that_can_be_done_in_time_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_was_slow_is_not_taken_for_slow_when_it_is_quick_again() {
+    let (worker, _) = worker().await;
+    let member = Scripted::new(&worker, Act::Answer(millis(100)));
+    let config = DispatcherConfig::default().with_max_batch(10);
+    let dispatcher = dispatcher(config, vec![member.clone()]);
+    let fared = flood(&dispatcher, 4_000, 1).await;
+    assert!(fared.iter().any(|(answer, _)| is_overloaded(answer)), "it is slow");
+    member.act(Act::Answer(millis(1)));
+    let burst = (0..1_000).map(|n| dispatcher.ingest_one(transfer(&format!("b{n}"), "ann", "bob", 1)));
+    let fared = futures_util::future::join_all(burst).await;
+    assert!(fared.iter().all(Result::is_ok), "a thousand take 25 ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hung_member_among_three_does_not_stop_single_events() {
     let (worker, _) = worker().await;
     let hung = Scripted::new(&worker, Act::Hang);
