@@ -125,6 +125,19 @@ async fn a_queue_that_was_slow_is_not_taken_for_slow_when_it_is_quick_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_waited_for_half_of_its_time_is_not_sent() {
+    let (worker, _) = worker().await;
+    let member = Scripted::new(&worker, Act::Answer(millis(700)));
+    let config = DispatcherConfig::default().with_max_batch(1).with_concurrent_batches(1);
+    let dispatcher = dispatcher(config, vec![member.clone()]);
+    let [first, second] = ["t1", "t2"].map(|id| dispatcher.ingest_one(transfer(id, "ann", "bob", 1)));
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_ok());
+    assert!(is_overloaded(&second.map(drop)), "it had no time left to be stored");
+    assert_eq!(member.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hung_member_among_three_does_not_stop_single_events() {
     let (worker, _) = worker().await;
     let hung = Scripted::new(&worker, Act::Hang);
