@@ -55,6 +55,7 @@ impl Plan {
         let parking = ParkingConfig::default()
             .with_timeout(choose(chance, &[200, 500, 1_000]))
             .with_interval(choose(chance, &[200, 500, 1_000]))
+            // The shortest ends before a batch that takes its whole time.
             .with_lease(choose(chance, &[1_000, 3_000, 20_000]))
             .with_max_attempts(chance.pick(&[4, 6, 10]))
             .with_pauses(choose(chance, &[100, 500]), choose(chance, &[1_000, 4_000]))
