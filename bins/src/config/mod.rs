@@ -159,8 +159,8 @@ config_table! {
         /// The cost of a call and of a durable write is well spread at this size.
         "dispatch.max_batch" = "512" => max_batch: usize as Integer(1..=MAX_BATCH);
 
-        /// Limits the events that wait for a batch; more are overload, and so are fewer that would wait for long.
-        /// Sixteen full batches: a short burst fits, and what lasts is refused sooner.
+        /// Limits the events that wait for a batch; more are overload.
+        /// Sixteen full batches: a burst fits. Fewer are overload, too, when they would wait for a quarter of the timeout.
         "dispatch.queue" = "8192" => queue: usize as Integer(1..=1_000_000);
     }
 
