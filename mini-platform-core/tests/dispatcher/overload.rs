@@ -95,7 +95,7 @@ async fn as_soon_as_events_wait_for_long_more_are_refused_at_once_however_many_m
     assert!(refused.iter().all(|(_, took)| *took <= millis(600)), "nobody waits long for a refusal");
     let at_once = refused.iter().filter(|(_, took)| *took == Duration::ZERO).count();
     assert!(at_once * 10 >= refused.len() * 9, "{at_once} of {} refused at once", refused.len());
-    assert!(accepted.len() >= 1_950, "the worker is never idle: {}", accepted.len());
+    assert!(accepted.len() >= 2_000, "the worker is never idle: {}", accepted.len());
     assert_eq!(member.calls(), accepted.len().div_ceil(10), "and never works for nothing");
 }
 

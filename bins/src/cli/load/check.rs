@@ -22,9 +22,6 @@ use crate::client::{ClientError, PlatformClient, path_segment};
 /// few seconds of any platform.
 const LOOKED_UP_TOO: usize = 10_000;
 
-/// What each client has pages of: the events first, then the links that they imply.
-const ROUTES: [&str; 4] = ["transactions", "operations", "interactions", "branches"];
-
 /// The longest page that there is.
 const PAGE: &str = "1000";
 
@@ -70,6 +67,12 @@ fn read_ledger(path: &Path) -> anyhow::Result<Audit> {
     Ok(audit)
 }
 
+/// The first page of a route, if there is one.
+struct FirstPage {
+    route: String,
+    page: Option<Value>,
+}
+
 struct Checker<'a> {
     platform: &'a PlatformClient,
 }
@@ -91,21 +94,16 @@ impl Checker<'_> {
         }
     }
 
-    /// Takes all pages of a route. A platform without a parking lot has no pages of one.
-    async fn pages<T: DeserializeOwned>(&self, route: &str, take: impl FnMut(T)) -> anyhow::Result<()> {
-        let first = self.first_page(route).await?;
-        self.follow(route, first, take).await
-    }
-
-    async fn first_page(&self, route: &str) -> anyhow::Result<Option<Value>> {
-        self.get(&format!("{route}?limit={PAGE}")).await
+    /// Fetches the first page of a route. A platform without a parking lot has none of one.
+    async fn first_page(&self, route: String) -> anyhow::Result<FirstPage> {
+        let page = self.get(&format!("{route}?limit={PAGE}")).await?;
+        Ok(FirstPage { route, page })
     }
 
     /// Takes a page and those that come after it.
     async fn follow<T: DeserializeOwned>(
         &self,
-        route: &str,
-        mut page: Option<Value>,
+        FirstPage { route, mut page }: FirstPage,
         mut take: impl FnMut(T),
     ) -> anyhow::Result<()> {
         while let Some(read) = page {
@@ -113,7 +111,7 @@ impl Checker<'_> {
                 take(T::deserialize(item).context("an item of a page cannot be read")?);
             }
             let Some(token) = next_page_token(&read) else { break };
-            let path = with_parameters(route, &[("limit", Some(PAGE)), ("page_token", Some(token))]);
+            let path = with_parameters(&route, &[("limit", Some(PAGE)), ("page_token", Some(token))]);
             page = self.get(&path).await?;
         }
         Ok(())
@@ -133,7 +131,7 @@ impl Checker<'_> {
     }
 
     async fn put_off(&self, audit: &mut Audit, place: PutOff, route: &str) -> anyhow::Result<()> {
-        self.pages(route, |parcel: Parcel| {
+        self.follow(self.first_page(route.to_owned()).await?, |parcel: Parcel| {
             if let Some(event) = &parcel.event {
                 audit.put_off(place, event);
             }
@@ -145,21 +143,21 @@ impl Checker<'_> {
     async fn clients(&self, audit: &mut Audit) -> anyhow::Result<()> {
         let mut clients = stream::iter(audit.names())
             .map(|name| async {
-                let mut pages = Vec::with_capacity(ROUTES.len());
-                for route in ROUTES {
-                    pages.push(self.first_page(&client_route(&name, route)).await?);
-                }
-                anyhow::Ok((name, pages.into_iter()))
+                let first = |part| self.first_page(format!("/v1/clients/{}/{part}", path_segment(&name)));
+                // The events first, then the links that they imply.
+                let events = (first("transactions").await?, first("operations").await?);
+                let links = (first("interactions").await?, first("branches").await?);
+                anyhow::Ok((name, events, links))
             })
             .buffered(READS_AT_ONCE);
-        while let Some((name, mut pages)) = clients.try_next().await? {
+        while let Some((name, (transactions, operations), (interactions, branches))) =
+            clients.try_next().await?
+        {
             let mut client = audit.client(&name);
-            let [transactions, operations, interactions, branches] =
-                ROUTES.map(|route| (client_route(&name, route), pages.next().flatten()));
-            self.follow(&transactions.0, transactions.1, |event| client.transaction(&event)).await?;
-            self.follow(&operations.0, operations.1, |event| client.operation(&event)).await?;
-            self.follow(&interactions.0, interactions.1, |link| client.interaction(&link)).await?;
-            self.follow(&branches.0, branches.1, |link| client.branch(&link)).await?;
+            self.follow(transactions, |event| client.transaction(&event)).await?;
+            self.follow(operations, |event| client.operation(&event)).await?;
+            self.follow(interactions, |link| client.interaction(&link)).await?;
+            self.follow(branches, |link| client.branch(&link)).await?;
             client.finish();
         }
         Ok(())
@@ -180,10 +178,6 @@ impl Checker<'_> {
         }
         Ok(())
     }
-}
-
-fn client_route(name: &str, route: &str) -> String {
-    format!("/v1/clients/{}/{route}", path_segment(name))
 }
 
 /// What is parked, or was given up; an event that cannot be decoded is none of a load's.
