@@ -3,7 +3,7 @@
 //! The laws:
 //! - a token that a query answered leads that query, and no other, to the place behind which it was made;
 //! - a token that a query takes is one that it answers: there is one text for each place;
-//! - anything else is refused.
+//! - anything else is refused, as is a token with any letter changed that names its form or its query.
 //!
 //! The first line is a client; the rest is the token, a name, and what stands in the place of a position.
 
@@ -33,6 +33,8 @@ pub fn page_token(input: &[u8]) {
         if let Some(token) = &token {
             assert_eq!(token.as_str().parse::<PageToken>().as_ref(), Ok(token), "a token can be sent");
             assert_eq!(taking(&queries, token), [place], "a token leads its own query on, and no other");
+            let taken = |text: String| text.parse().is_ok_and(|token| query.again(&token).is_ok());
+            assert!(!other_heads(token).any(taken), "a letter of a token makes no difference");
         }
         // The same query, and any position.
         let head = token.as_ref().and_then(|token| token.as_str().get(..HEAD_LETTERS)).unwrap_or_default();
@@ -40,6 +42,17 @@ pub fn page_token(input: &[u8]) {
             taking(&queries, &crafted);
         }
     }
+}
+
+/// Changes each letter in turn that names the form or the query of a token.
+fn other_heads(token: &PageToken) -> impl Iterator<Item = String> {
+    let changed = |place| {
+        let mut text = token.as_str().to_owned();
+        let other = if text.get(place..=place) == Some("A") { "B" } else { "A" };
+        text.replace_range(place..=place, other);
+        text
+    };
+    (0..HEAD_LETTERS).map(changed)
 }
 
 /// Returns the places of the queries that take a token.
