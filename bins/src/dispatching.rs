@@ -80,14 +80,16 @@ fn settings(config: &DispatchConfig) -> DispatcherConfig {
         .with_max_in_flight(config.max_in_flight)
 }
 
-/// How many times what a try may take a lease lasts at least: a round tries for half of it.
-const TRIES_A_LEASE: u32 = 3;
+/// How many times as long as a batch of it may take a lease lasts at least: a round begins batches for half of it.
+const BATCHES_A_LEASE: u32 = 3;
 
 fn parking(config: &ParkingConfig, dispatch: &DispatchConfig) -> dispatcher::ParkingConfig {
     let settings = dispatcher::ParkingConfig::default();
     let base = settings.base.min(config.max_pause);
+    // It is forwarded, logged and settled.
+    let batch = dispatch.timeout.saturating_mul(2).saturating_add(settings.timeout);
     settings
-        .with_lease(config.lease.max(dispatch.timeout.saturating_mul(TRIES_A_LEASE)))
+        .with_lease(config.lease.max(batch.saturating_mul(BATCHES_A_LEASE)))
         .with_max_attempts(config.max_attempts)
         .with_pauses(base, config.max_pause)
 }

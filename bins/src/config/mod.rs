@@ -238,7 +238,7 @@ config_table! {
         "mongodb.timeout" = "5s" => timeout: Duration as Time;
     }
 
-    /// Configures the connection to Redis, for `adjacency.backend` and `registry.backend`.
+    /// Configures the connection to Redis, for `adjacency.backend`, `registry.backend` and `parking.backend`.
     redis: RedisConfig {
         /// Names the server, cluster or Sentinels, with user and password if any.
         /// `redis://`, `redis+cluster://` or `redis+sentinel://`; with TLS `rediss` in the place of `redis`.
@@ -368,7 +368,7 @@ config_table! {
         "parking.max_pause" = "1m" => max_pause: Duration as Time;
 
         /// Sets how long a dispatcher has parked events for itself.
-        /// Many times what it needs, and at least three times `dispatch.timeout`. When it dies, others go on with
+        /// Many times what it needs, and at least six times `dispatch.timeout` and 3 s. When it dies, others go on with
         /// them after that.
         "parking.lease" = "30s" => lease: Duration as Time;
 
@@ -400,7 +400,7 @@ config_table! {
         "log.outbox_dir" = "" => outbox_dir: Option<PathBuf> as OptionalFile;
 
         /// Limits the records that wait for Kafka; with more, events are parked.
-        /// About half an hour of 2,000 events a second.
+        /// About twenty minutes of 2,000 events a second.
         "log.max_outbox" = "1GiB" => max_outbox: u64 as Size;
 
         /// Begins a new file when the last one is as large; finished ones are compressed.

@@ -194,6 +194,11 @@ impl Gatherer {
         self.waiting.recv().await
     }
 
+    /// How many events may wait for another one of the same id. More of them leave too little of a batch to others.
+    fn most_held_back(&self) -> usize {
+        (self.max_batch / 8).max(1)
+    }
+
     fn gather(&mut self, first: Waiting) -> Gathered {
         let now = Instant::now();
         let mut gathered = Gathered { batch: EventBatchBuilder::default(), senders: Vec::new(), oldest: now };
@@ -210,7 +215,12 @@ impl Gatherer {
                         gathered.senders.push((request, answer));
                         gathered.oldest = gathered.oldest.min(since);
                     }
-                    Err(event) => held_back.push_back(Waiting { event, request, since, ahead, answer }),
+                    Err(event) if held_back.len() < self.most_held_back() => {
+                        held_back.push_back(Waiting { event, request, since, ahead, answer });
+                    }
+                    Err(_) => {
+                        let _ = answer.send(Err(DispatchError::Overloaded));
+                    }
                 }
             }
             if gathered.batch.len() + held_back.len() >= self.max_batch {

@@ -106,7 +106,8 @@ impl Forwarder {
         }
     }
 
-    fn fair_share(&self) -> Duration {
+    /// The least time in which a batch shows something about who was to finish it.
+    pub(super) fn fair_share(&self) -> Duration {
         self.timeout / FAIR_SHARE
     }
 }

@@ -10,8 +10,9 @@ use super::forward::{Finished, Forwarder};
 use super::outage::Outage;
 use super::parking::{Parking, park_reason};
 use super::request::{Origin, Request, Requests};
+use crate::deadline;
 use crate::domain::{
-    Event, EventBatch, IngestOutcome, LogRecord, OccurredAt, ParkReason, Timestamp, WorkerId,
+    Event, EventBatch, IngestOutcome, LogRecord, OccurredAt, Outcome, ParkReason, Timestamp, WorkerId,
 };
 use crate::error::{DispatchError, Fault, FaultKind, LogError};
 use crate::port::LongTermLog;
@@ -43,14 +44,19 @@ impl Intake {
         let Some(parking) = &self.parking else {
             return self.finish(batch, requests).await.map(Ingested::Finished);
         };
-        if self.outage.diverts(Instant::now()) {
+        // The batch of a caller in a hurry shows nothing about who was to finish it.
+        let is_telling = deadline::remaining().is_none_or(|left| left >= self.forwarder.fair_share());
+        let is_diverted = if is_telling { self.outage.diverts(Instant::now()) } else { self.outage.is_on() };
+        if is_diverted {
             return self.park(parking, batch, requests, ParkReason::Outage).await;
         }
         let error = match self.finish(batch, requests).await {
             Ok(outcomes) => return Ok(Ingested::Finished(outcomes)),
             Err(error) => error,
         };
-        self.missed(&error);
+        if is_telling {
+            self.missed(&error);
+        }
         match park_reason(&error) {
             Some(reason) => self.park(parking, batch, requests, reason).await,
             None => Err(error),
@@ -64,17 +70,20 @@ impl Intake {
         requests: &Requests,
     ) -> Result<Vec<IngestOutcome>, DispatchError> {
         let Finished { outcomes, worker } = self.forwarder.ingest(batch).await?;
-        self.outage.finished(Instant::now());
         if let Some(log) = &self.log {
             let records = records(batch, requests, &outcomes, &worker, self.origin.now());
             self.publish(&**log, &records).await.map_err(DispatchError::Log)?;
+        }
+        // Who is on the fraud list is refused without the stores.
+        if outcomes.iter().any(|finished| finished.outcome != Outcome::Fraudulent) {
+            self.outage.finished(Instant::now());
         }
         Ok(outcomes)
     }
 
     /// Takes in that a batch which may well be finished was not.
     pub(super) fn missed(&self, error: &DispatchError) {
-        if park_reason(error).is_some_and(|reason| reason != ParkReason::Logging) {
+        if park_reason(error).is_some() {
             self.outage.failed(Instant::now());
         }
     }

@@ -134,16 +134,19 @@ fn parcels(
     reason: ParkReason,
     mut fresh_id: impl FnMut() -> ParcelId,
 ) -> Result<Vec<Parcel>, LotError> {
-    let parcel = |(place, event): (usize, &Event)| {
+    // Whoever walks through the lot by id meets the events of a client in their order.
+    let mut ids: Vec<_> = batch.events().iter().map(|_| fresh_id()).collect();
+    ids.sort_unstable();
+    let parcel = |(place, (event, id)): (usize, (&Event, ParcelId))| {
         let request = requests.of(place);
         let parked =
             ParkedEvent { event: event.clone(), received_at: request.at, trace: Some(request.trace) };
         let content = parked.encode().map_err(|error| {
             Fault::new("parking lot", "take an event of this size", FaultKind::Internal).with_source(error)
         })?;
-        Ok(Parcel { id: fresh_id(), client: event.client().clone(), content, reason })
+        Ok(Parcel { id, client: event.client().clone(), content, reason })
     };
-    batch.events().iter().enumerate().map(parcel).collect()
+    batch.events().iter().zip(ids).enumerate().map(parcel).collect()
 }
 
 /// Returns why a batch is to be parked that failed so, or `None` when it is not: there is too much already, or this

@@ -287,3 +287,34 @@ fn by_attempts(ready: Vec<Ready>) -> BTreeMap<u32, VecDeque<Ready>> {
     }
     levels
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatcher::{Dispatcher, DispatcherConfig, ParkingConfig, RoundRobin};
+    use crate::domain::LotLimits;
+    use crate::memory::MemoryParkingLot;
+    use crate::port::SystemClock;
+
+    #[tokio::test]
+    async fn pauses_are_anywhere_below_a_limit_that_doubles_up_to_the_cap() {
+        let lot = Arc::new(MemoryParkingLot::new(LotLimits::default(), Arc::new(SystemClock)));
+        let config = ParkingConfig::default().with_pauses(Duration::from_secs(1), Duration::from_secs(60));
+        let dispatcher = Dispatcher::builder(DispatcherConfig::default(), Arc::new(RoundRobin::default()))
+            .with_parking(lot, config)
+            .with_seed(1)
+            .build();
+        let redriver = dispatcher.redriver().expect("it parks");
+        for (attempts, limit) in [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (7, 60), (40, 60), (u32::MAX, 60)]
+        {
+            let tenth = Duration::from_secs(limit) / 10;
+            let mut tenths = [0; 10];
+            for _ in 0..1_000 {
+                let pause = redriver.pause(attempts);
+                let place = usize::try_from(pause.as_nanos() / tenth.as_nanos()).expect("it is short");
+                *tenths.get_mut(place).expect("it is below the limit") += 1;
+            }
+            assert!(tenths.iter().all(|count| (50..150).contains(count)), "{attempts} attempts: {tenths:?}");
+        }
+    }
+}

@@ -87,6 +87,31 @@ async fn the_same_id_twice_at_once_is_stored_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn repeats_of_one_id_leave_room_for_others() {
+    let (worker, _) = worker().await;
+    let gate = Gate::new(worker);
+    let config = DispatcherConfig::default().with_timeout(Duration::from_secs(60)).with_max_batch(16);
+    let dispatcher = dispatcher(config, vec![gate.clone()]);
+    let repeats: Vec<_> = (0..100)
+        .map(|_| {
+            let dispatcher = dispatcher.clone();
+            tokio::spawn(async move { dispatcher.ingest_one(transfer("same", "ann", "bob", 1)).await })
+        })
+        .collect();
+    let others = send_singly(&dispatcher, 12);
+    gate.permits.add_permits(100);
+    for answer in others {
+        assert_eq!(outcome(answer.await.unwrap()), Outcome::Stored);
+    }
+    let batches = gate.batches.load(Ordering::SeqCst);
+    assert!(batches <= 6, "12 events take few batches, took {batches}");
+    for answer in futures_util::future::join_all(repeats).await {
+        let answer = answer.unwrap();
+        assert!(matches!(answer, Ok(Ingested::Finished(_)) | Err(DispatchError::Overloaded)), "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_than_the_queue_holds_is_refused_at_once() {
     let (worker, _) = worker().await;
     let gate = Gate::new(worker);

@@ -7,15 +7,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mini_platform_core::Worker;
 use mini_platform_core::codec::ParkedEvent;
+use mini_platform_core::deadline;
 use mini_platform_core::dispatcher::{Dispatcher, DispatcherConfig, Ingested, ParkingConfig, RoundRobin};
 use mini_platform_core::domain::{
     DeadLetter, DeathCause, Event, EventBatch, IngestOutcome, LeaseRequest, LotLimits, LotStatus, Outcome,
-    Parcel, ParcelContent, ParcelId, ParcelQuery, ParkReason, WorkerId,
+    Parcel, ParcelContent, ParcelId, ParcelQuery, ParkReason, ParkedParcel, WorkerId,
 };
 use mini_platform_core::error::{DispatchError, Fault, FaultKind, FetchError, IngestError, LotError};
-use mini_platform_core::memory::{MemoryEventStore, MemoryParkingLot};
-use mini_platform_core::port::{EventStore, FetchAnswer, FetchQuery, ParkingLot, WorkerNode};
-use mini_platform_core::testkit::{Fate, VirtualClock, at, batch, client, id, transfer, untimed_transfer};
+use mini_platform_core::memory::{
+    MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryParkingLot,
+};
+use mini_platform_core::port::{EventStore, FetchAnswer, FetchQuery, FraudRegistry, ParkingLot, WorkerNode};
+use mini_platform_core::testkit::{
+    Fate, Faulty, VirtualClock, at, batch, client, fraud_list, id, transfer, untimed_transfer,
+};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -280,6 +285,16 @@ async fn a_client_s_parked_events_are_redriven_in_the_order_in_which_they_were_p
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_ids_of_what_is_parked_together_are_in_the_order_of_the_events() {
+    let platform = Platform::new(|worker| faulty(worker, [Fate::Fail(FaultKind::Unavailable)])).await;
+    platform.ingest((0..50).map(|n| payment(n, "ann"))).await.unwrap();
+    let parked = platform.lot.parked(&ParcelQuery::default()).await.unwrap().items;
+    let event = |parcel: &ParkedParcel| ParkedEvent::decode(&parcel.parcel.content).unwrap().event;
+    let listed: Vec<_> = parked.iter().map(|parcel| event(parcel).id().as_str().to_owned()).collect();
+    assert_eq!(listed, (0..50).map(|n| format!("t{n}")).collect::<Vec<_>>(), "so they are redriven by hand");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_can_never_be_finished_takes_nobody_along() {
     let platform = Platform::new(|worker| {
         Arc::new(Poisoned { inner: worker.clone(), poison: "t250", calls: AtomicUsize::new(0) })
@@ -364,6 +379,69 @@ async fn in_an_outage_events_are_parked_without_waiting() {
     let tried = platform.ingest([payment(1_003, "ann")]).await.unwrap();
     assert!(matches!(tried, Ingested::Finished(_)), "one in a while is tried, and that ends it");
     assert!(matches!(platform.ingest([payment(1_004, "ann")]).await.unwrap(), Ingested::Finished(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_no_store_does_not_end_an_outage() {
+    let away =
+        Arc::new(Faulty::new(Arc::new(MemoryEventStore::default()), [Fate::Fail(FaultKind::Unavailable); 3]));
+    let registry = MemoryFraudRegistry::default();
+    registry.replace(fraud_list(1, &["mallory"])).await.unwrap();
+    let worker = Worker::new(away, Arc::new(MemoryAdjacencyStore::default()), Arc::new(registry));
+    let platform = Platform::new(|_| Arc::new(worker)).await;
+    for n in 0..3 {
+        platform.ingest([payment(n, "ann")]).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let listed = platform.ingest([transfer("t3", "ann", "mallory", 1)]).await.unwrap();
+    assert!(matches!(listed, Ingested::Finished(_)), "it is the trial");
+    assert_eq!(platform.ingest([payment(4, "ann")]).await.unwrap(), Ingested::Parked, "and tells nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_in_a_hurry_make_no_outage_and_use_up_no_trial() {
+    let mut hanging = None;
+    let platform = Platform::new(|worker| hanging.insert(Scripted::new(worker, Act::Hang)).clone()).await;
+    let hanging = hanging.unwrap();
+    let in_a_hurry = async |n| deadline::within(millis(5), platform.ingest([payment(n, "ann")])).await;
+    for n in 0..10 {
+        assert!(in_a_hurry(n).await.is_err());
+    }
+    tokio::time::sleep(millis(1)).await;
+    hanging.act(Act::Answer(Duration::ZERO));
+    let tried = platform.ingest([payment(10, "ann")]).await.unwrap();
+    assert!(matches!(tried, Ingested::Finished(_)), "nobody else was in a hurry");
+    hanging.act(Act::Hang);
+    for n in 11..14 {
+        platform.ingest([payment(n, "ann")]).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let calls = hanging.calls();
+    assert_eq!(in_a_hurry(14).await.unwrap().unwrap(), Ingested::Parked);
+    assert_eq!(hanging.calls(), calls, "in an outage who is in a hurry is parked");
+    platform.ingest([payment(15, "ann")]).await.unwrap();
+    assert_eq!(hanging.calls(), calls + 1, "and the next one is tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_takes_nothing_is_an_outage() {
+    let mut counted = None;
+    let answer = Act::Answer(Duration::ZERO);
+    let platform = Platform::new(|worker| counted.insert(Scripted::new(worker, answer)).clone()).await;
+    let counted = counted.unwrap();
+    platform.log.fail(true);
+    let redriving = platform.redrive();
+    for n in 0..1_000 {
+        assert_eq!(platform.ingest([payment(n, &format!("client {n}"))]).await.unwrap(), Ingested::Parked);
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let calls = counted.calls();
+    assert!(calls < 1_000, "{calls} calls: what cannot be logged is not stored again and again");
+    platform.log.fail(false);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(platform.status().await, LotStatus::default());
+    assert_eq!(platform.log.records().len(), 1_000);
+    redriving.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -423,16 +423,24 @@ impl Ledger {
         let events = parcels.iter().filter_map(|parcel| ParkedEvent::decode(&parcel.content).ok());
         let key = |parked: ParkedEvent| Some((trace_number(parked.trace?), parked.event.id().clone()));
         self.to_be_parked.extend(events.filter_map(key));
-        if !matches!(reason, ParkReason::Outage | ParkReason::Logging) {
+        if reason != ParkReason::Outage {
             *self.misses.entry(life.to_string()).or_default() += 1;
         }
     }
 
     /// Takes in that a worker finished something for a dispatcher. Says whether that ends an outage.
-    pub(crate) fn finish(&mut self, life: &Arc<Life>, batch: &EventBatch) -> bool {
+    ///
+    /// Fraudulent events alone end none: they are refused without the stores.
+    pub(crate) fn finish(
+        &mut self,
+        life: &Arc<Life>,
+        batch: &EventBatch,
+        outcomes: &[IngestOutcome],
+    ) -> bool {
         let events = batch.events().iter().map(|event| (Arc::clone(life), event.id().clone()));
         self.finished.extend(events);
-        self.misses.insert(life.to_string(), 0).is_some_and(|misses| misses >= MISSES)
+        outcomes.iter().any(|finished| finished.outcome != Outcome::Fraudulent)
+            && self.misses.insert(life.to_string(), 0).is_some_and(|misses| misses >= MISSES)
     }
 }
 

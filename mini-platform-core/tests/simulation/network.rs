@@ -50,7 +50,9 @@ impl WorkerNode for WorkerLine {
         let (world, number, sent) = (Arc::clone(&self.wire.world), self.number, batch.clone());
         let effect = move |_| worker::serve(Arc::clone(&world), number, sent.clone());
         let answer = self.wire.call(Place::Ingest, about, effect).await;
-        if answer.is_ok() && self.wire.world.ledger().finish(&self.wire.life, batch) {
+        if let Ok(outcomes) = &answer
+            && self.wire.world.ledger().finish(&self.wire.life, batch, outcomes)
+        {
             self.wire.world.meet("an outage ends");
         }
         answer
