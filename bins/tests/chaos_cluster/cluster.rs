@@ -246,6 +246,13 @@ impl Cluster {
         })
     }
 
+    /// Returns how many events are tried no more.
+    pub(crate) fn dead_letters(&self) -> u64 {
+        let (_, page) = get(self.addresses.first().unwrap(), "/v1/parked?limit=1").unwrap();
+        let page: Value = serde_json::from_str(&page).unwrap();
+        page.get("dead_letters").and_then(Value::as_u64).unwrap()
+    }
+
     fn are_outboxes_empty(&mut self) -> bool {
         self.addresses.iter().all(|address| {
             let metrics = get(address, "/metrics").map_or_else(String::new, |(_, metrics)| metrics);

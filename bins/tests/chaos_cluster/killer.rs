@@ -30,14 +30,14 @@ pub(crate) struct Killer {
     rng: SmallRng,
     next: Instant,
     down: Vec<(Victim, Instant)>,
-    blows: usize,
+    struck: Vec<Victim>,
 }
 
 impl Killer {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let next = Instant::now() + draw(&mut rng, PAUSES);
-        Self { rng, next, down: Vec::new(), blows: 0 }
+        Self { rng, next, down: Vec::new(), struck: Vec::new() }
     }
 
     /// Does what is due.
@@ -57,7 +57,7 @@ impl Killer {
         if self.down.len() < DOWN_AT_ONCE && !self.down.iter().any(|(down, _)| *down == victim) {
             scene.note(&format!("{blow:?} {victim:?} for {:.1} s", outage.as_secs_f64()));
             cluster.strike(victim, blow);
-            self.blows += 1;
+            self.struck.push(victim);
             self.down.push((victim, Instant::now() + outage));
         }
     }
@@ -75,9 +75,9 @@ impl Killer {
         self.bring_back(back, cluster, scene);
     }
 
-    /// Returns how often something was struck.
-    pub(crate) fn blows(&self) -> usize {
-        self.blows
+    /// Says whether something was struck.
+    pub(crate) fn has_struck(&self, victim: Victim) -> bool {
+        self.struck.contains(&victim)
     }
 }
 

@@ -85,6 +85,7 @@ fn ten_times_too_much_costs_no_goodput_and_no_memory_and_is_soon_forgotten() {
     cluster.assert_every_promise_is_kept(&scene, &["full", "usual", "flood", "after"]);
     [&full, &before, &flooded, &after].into_iter().for_each(Summary::assert_no_surprise);
     assert!(full.count("unavailable") > 0, "twice as much is too much");
+    assert_eq!(flooded.count("parked"), 0, "what is too much is refused");
     assert!(goodput(&flooded, seconds) * 10 >= capacity * 9, "what can be done is done");
     assert!(late * 10 <= early * 11, "memory does not grow with time");
     for summary in [before, after] {

@@ -36,6 +36,11 @@ impl Summary {
         self.row("all answered").get(COLUMN).copied().unwrap()
     }
 
+    /// Returns how many milliseconds the slowest answer took.
+    pub(crate) fn longest_ms(&self) -> f64 {
+        self.row("all answered").last().copied().unwrap()
+    }
+
     /// Checks that every answer came, and was one that a client knows what to do with.
     pub(crate) fn assert_no_surprise(&self) {
         for unwanted in ["unanswered", "failed", "conflict"] {

@@ -11,6 +11,7 @@ mod connect;
 mod feeder;
 mod operator;
 mod rebuild;
+mod replayed;
 mod same_answers;
 mod worker;
 

@@ -25,7 +25,7 @@ const COUNTERPARTIES: usize = 25;
 const PAGE: usize = 13;
 
 /// Writes a made-up bank of the shape of the PKDD'99 data; returns every client in it, and the listed one.
-fn write_bank(folder: &Path) -> (BTreeSet<String>, String) {
+pub(crate) fn write_bank(folder: &Path) -> (BTreeSet<String>, String) {
     let mut random = StdRng::seed_from_u64(SEED);
     let districts = ["Hl.m. Praha", "Ústí n. Labem", "Brno - m\u{11b}sto"];
     let mut text = "A1;A2;A3\r\n".to_owned();
@@ -95,7 +95,7 @@ fn comparable(mut answer: Value) -> Value {
 }
 
 /// Everything that can be read of a client.
-async fn everything(platform: &PlatformClient, client: &str) -> Vec<Value> {
+pub(crate) async fn everything(platform: &PlatformClient, client: &str) -> Vec<Value> {
     let base = format!("/v1/clients/{}", path_segment(client));
     let mut answers = vec![comparable(platform.get(&base).await.unwrap())];
     for list in [
@@ -134,7 +134,7 @@ fn start_cluster(servers: &Servers, workers: usize) -> (Running, Running, Vec<Ru
     (feeder, dispatcher, workers)
 }
 
-fn import(platform: &Running, folder: &Path) -> String {
+pub(crate) fn import(platform: &Running, folder: &Path) -> String {
     let output = platform.client(&["import", "--format", "berka", folder.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}{}", printed(&output), complaint(&output));
     let summary = printed(&output);
