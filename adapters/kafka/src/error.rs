@@ -182,6 +182,8 @@ fn kind_of_code(code: Code) -> FaultKind {
         | Code::InvalidProducerIdMapping => FaultKind::Unavailable,
         // Records that were to be read were deleted meanwhile: reading from the beginning finds what is left.
         Code::AutoOffsetReset | Code::OffsetOutOfRange => FaultKind::Unavailable,
+        // A broker has no code for what went wrong in it; it mostly restarts, or has too much to do.
+        Code::Unknown => FaultKind::Unavailable,
         Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut | Code::TimedOutQueue => {
             FaultKind::Timeout
         }
@@ -226,6 +228,7 @@ mod tests {
             (Code::UnknownProducerId, FaultKind::Unavailable),
             (Code::InvalidProducerEpoch, FaultKind::Unavailable),
             (Code::AutoOffsetReset, FaultKind::Unavailable),
+            (Code::Unknown, FaultKind::Unavailable),
             (Code::MessageTimedOut, FaultKind::Timeout),
             (Code::OperationTimedOut, FaultKind::Timeout),
             (Code::RequestTimedOut, FaultKind::Timeout),
@@ -241,7 +244,6 @@ mod tests {
             (Code::InvalidRecord, FaultKind::Corrupt),
             (Code::MessageSizeTooLarge, FaultKind::Internal),
             (Code::InvalidConfig, FaultKind::Internal),
-            (Code::Unknown, FaultKind::Internal),
         ] {
             assert_eq!(Failure::Code(code).kind(), kind, "{code}");
         }

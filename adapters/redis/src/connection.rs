@@ -15,7 +15,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, RedisError,
     RedisResult, TlsCertificates, TlsMode, Value,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::RedisConfig;
 use crate::error::Failure;
@@ -31,10 +31,16 @@ const CLUSTER_REDIRECTIONS: u32 = 4;
 /// most: short beside a timeout.
 const CLUSTER_PAUSE_MS: (u64, u64) = (20, 200);
 
+/// The longest silence after which a connection is kept whose caller gives up: far more than a command takes, and well
+/// within the second that a dispatcher waits for a worker or the parking lot.
+const LONGEST_SILENCE: Duration = Duration::from_millis(500);
+
 /// A connection to Redis that all callers share. A clone costs a reference count.
 ///
 /// Commands of many callers are pipelined over one socket a node. A command whose connection breaks fails, as
 /// nobody knows whether it took effect; the next one connects anew, and behind Sentinels looks the master up.
+/// So it is when a caller gives up on a command that went without an answer for a quarter of the timeout, or for half a
+/// second: the connection may be dead. Who gives up sooner says nothing about it.
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<Shared>);
 
@@ -45,7 +51,7 @@ struct Shared {
     sentinel_login: Option<(String, String)>,
     live: Mutex<Option<Live>>,
     /// Held while connecting, so that a hundred callers make one connection.
-    connecting: tokio::sync::Mutex<()>,
+    connecting: Arc<tokio::sync::Mutex<()>>,
     next_number: AtomicU64,
 }
 
@@ -108,7 +114,7 @@ impl Connection {
             ca_certificate: config.ca_certificate.clone(),
             sentinel_login: config.sentinel_login.clone(),
             live: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(()),
+            connecting: Arc::default(),
             next_number: AtomicU64::new(0),
         }))
     }
@@ -159,28 +165,37 @@ impl Connection {
 
     async fn run<T>(&self, ask: impl AsyncFnOnce(&mut Link) -> RedisResult<T>) -> Result<T, Failure> {
         let deadline = Instant::now() + self.0.timeout;
-        let live = timeout_at(deadline, Box::pin(self.live())).await.map_err(|_| Failure::Timeout)?;
-        let mut live = live.map_err(Failure::from)?;
+        let mut live = timeout_at(deadline, self.live()).await.map_err(|_| Failure::Timeout)??;
+        let mut silence = Silence::new(self, live.number);
         let answer = match timeout_at(deadline, ask(&mut live.link)).await {
             Ok(answer) => answer.map_err(Failure::from),
             Err(_) => Err(Failure::Timeout),
         };
+        silence.is_over = true;
         if answer.as_ref().is_err_and(Failure::ends_connection) {
             self.forget(live.number);
         }
         answer
     }
 
-    async fn live(&self) -> RedisResult<Live> {
+    async fn live(&self) -> Result<Live, Failure> {
         if let Some(live) = self.current() {
             return Ok(live);
         }
-        let _connecting = self.0.connecting.lock().await;
+        let connecting = Arc::clone(&self.0.connecting).lock_owned().await;
         if let Some(live) = self.current() {
             return Ok(live);
         }
-        let link = self.open().await?;
-        Ok(self.keep(link))
+        let connection = self.clone();
+        // A task, which goes on to its end for the next caller when this one gives up: else callers in a hurry would
+        // begin again and again, and never connect by way of a Sentinel that hangs.
+        let attempt = tokio::spawn(async move {
+            let _connecting = connecting;
+            let link =
+                timeout(connection.0.timeout, connection.open()).await.map_err(|_| Failure::Timeout)?;
+            Ok(connection.keep(link?))
+        });
+        attempt.await.unwrap_or(Err(Failure::Internal("connecting was broken off")))
     }
 
     fn current(&self) -> Option<Live> {
@@ -265,6 +280,32 @@ impl Connection {
     fn trusted(&self) -> Option<TlsCertificates> {
         let pem = self.0.ca_certificate.clone()?;
         Some(TlsCertificates { client_tls: None, root_cert: Some(pem) })
+    }
+}
+
+/// A wait for an answer, from the question on.
+///
+/// When it ends without one because the caller gives up, nobody sees the timeout that would end a dead connection, so
+/// that is done here.
+struct Silence<'a> {
+    connection: &'a Connection,
+    number: u64,
+    since: Instant,
+    is_over: bool,
+}
+
+impl<'a> Silence<'a> {
+    fn new(connection: &'a Connection, number: u64) -> Self {
+        Self { connection, number, since: Instant::now(), is_over: false }
+    }
+}
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        let longest = (self.connection.0.timeout / 4).min(LONGEST_SILENCE);
+        if !self.is_over && self.since.elapsed() >= longest {
+            self.connection.forget(self.number);
+        }
     }
 }
 

@@ -203,8 +203,20 @@ fn is_denied_in_script(error: &RedisError) -> bool {
 /// The code of an error that the driver does not know, or that is that of a command in a pipeline or transaction.
 fn code_of(error: &RedisError) -> String {
     let inner = error.clone().into_server_errors();
-    let inner = inner.as_deref().and_then(<[_]>::first).map(|(_, error)| error.code().to_owned());
+    let inner = inner.as_deref().and_then(<[_]>::first).map(|(_, error)| {
+        error.details().and_then(code_in_script).unwrap_or_else(|| error.code()).to_owned()
+    });
     inner.or_else(|| error.code().map(str::to_owned)).unwrap_or_else(|| "ERR".to_owned())
+}
+
+/// The code of an error that ended a script, which until Redis 7.0 stands behind its place in the script:
+/// `Error running script (call to f_…): @user_script:50: @user_script: 50: -OOM command not allowed …`.
+fn code_in_script(detail: &str) -> Option<&str> {
+    let (_, place) = detail.strip_prefix("Error running script")?.rsplit_once("@user_script:")?;
+    let (_line, error) = place.split_once(": ")?;
+    let code = error.trim_start_matches('-').split(' ').next()?;
+    // Others are the words of the script's language.
+    code.bytes().all(|byte| byte.is_ascii_uppercase()).then_some(code)
 }
 
 fn what_broke(error: &RedisError) -> String {
@@ -261,6 +273,22 @@ mod tests {
             ("NOPERM this user has no permissions", FaultKind::Denied),
             ("DENIED Redis is running in protected mode", FaultKind::Denied),
             ("ERR The user executing the script can't run this command or subcommand", FaultKind::Denied),
+            (
+                "ERR Error running script (call to f_0a): @user_script:50: @user_script: 50: -READONLY You can't write",
+                FaultKind::Unavailable,
+            ),
+            (
+                "ERR Error running script (call to f_0a): @user_script:50: @user_script: 50: -OOM command not allowed",
+                FaultKind::Throttled,
+            ),
+            (
+                "ERR Error running script (call to f_0a): @user_script:7: WRONGTYPE Operation against a key",
+                FaultKind::Corrupt,
+            ),
+            (
+                "ERR Error running script (call to f_0a): @user_script:7: attempt to index a nil value",
+                FaultKind::Internal,
+            ),
             ("WRONGTYPE Operation against a key", FaultKind::Corrupt),
             ("DAMAGED the parking lot lost a part of what it holds", FaultKind::Corrupt),
             ("CROSSSLOT Keys in request don't hash to the same slot", FaultKind::Internal),
@@ -301,9 +329,12 @@ mod tests {
 
     #[test]
     fn a_failure_never_quotes_the_server() {
-        for reply in
-            ["ERR unknown command 'X', with args beginning with: 'Ann' ", "NOPERM user Ann may not", "ANN x"]
-        {
+        for reply in [
+            "ERR unknown command 'X', with args beginning with: 'Ann' ",
+            "NOPERM user Ann may not",
+            "ANN x",
+            "ERR Error running script (call to f_0a): @user_script:5: Ann x",
+        ] {
             let failure = answered(reply);
             assert!(!format!("{failure} {failure:?}").contains("Ann"), "{failure}");
         }
@@ -311,7 +342,9 @@ mod tests {
 
     #[test]
     fn a_connection_is_left_when_it_leads_to_the_wrong_server_or_nowhere() {
-        for reply in ["READONLY x", "MASTERDOWN x", "MOVED 1 h:1", "NOAUTH x"] {
+        let in_script =
+            "ERR Error running script (call to f_0a): @user_script:5: @user_script: 5: -READONLY x";
+        for reply in ["READONLY x", "MASTERDOWN x", "MOVED 1 h:1", "NOAUTH x", in_script] {
             assert!(answered(reply).ends_connection(), "{reply}");
         }
         for reply in ["OOM x", "BUSY x", "LOADING x", "NOPERM x", "ERR x", "CLUSTERDOWN x"] {

@@ -82,8 +82,11 @@ enum Sent {
     AsHash,
 }
 
-/// Parcels as the scripts answer them: of each its id and its record.
+/// Parcels as a page answers them: of each its id and its record.
 type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Parcels as a lease answers them: of each the number of its lane, its id and its record.
+type LeasedRecords = Vec<(u64, Vec<u8>, Vec<u8>)>;
 
 impl RedisParkingLot {
     pub(crate) fn new(connection: Connection, key_prefix: &str, limits: LotLimits) -> Self {
@@ -156,12 +159,33 @@ impl RedisParkingLot {
                 call.arg(state).arg(&bound).arg(limit);
             })
             .await?;
-        read(records).map_err(|failure| failure.during(operation))
+        let records = records.iter().map(|(id, record)| Record::read(id, record)).collect::<Result<_, _>>();
+        records.map_err(|failure| failure.during(operation))
     }
 }
 
-fn read(records: Records) -> Result<Vec<Record>, Failure> {
-    records.into_iter().map(|(id, record)| Record::read(&id, &record)).collect()
+/// Reads what was leased, which comes lane by lane. A parcel that cannot be read is left out, and so are those behind it
+/// in its lane, as they must not overtake it: they wait until the lease ends.
+fn read_lanes(leased: LeasedRecords) -> Vec<Record> {
+    let mut read = Vec::with_capacity(leased.len());
+    let mut held_up = None;
+    for (lane, id, record) in leased {
+        if held_up == Some(lane) {
+            continue;
+        }
+        match Record::read(&id, &record) {
+            Ok(record) => read.push(record),
+            Err(_) => {
+                let parcel = id.try_into().ok().map(|id| tracing::field::display(ParcelId::from_bytes(id)));
+                tracing::error!(
+                    parcel.id = parcel,
+                    "a parcel is lost or cannot be read, and holds up the later ones of its client"
+                );
+                held_up = Some(lane);
+            }
+        }
+    }
+    read
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -200,15 +224,21 @@ impl ParkingLot for RedisParkingLot {
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Vec<LeasedParcel>, LotError> {
-        const OPERATION: &str = "lease parked events";
         // At least one tick, so that no lane comes twice.
         let ttl = micros(request.ttl().max(TICK));
         let arguments = |call: &mut Cmd| {
             call.arg(request.max()).arg(ttl);
         };
-        let (lease, records): (u64, Records) = self.call(OPERATION, &LEASE, arguments).await?;
-        let records = read(records).map_err(|failure| failure.during(OPERATION))?;
-        Ok(records.into_iter().map(|record| LeasedParcel::new(LeaseId(lease), record.parked)).collect())
+        let (lease, leased, lost): (u64, LeasedRecords, u64) =
+            self.call("lease parked events", &LEASE, arguments).await?;
+        if lost > 0 {
+            tracing::error!(
+                lanes.lost = lost,
+                "lanes of the parking lot lost their record or all of their places"
+            );
+        }
+        let records = read_lanes(leased).into_iter();
+        Ok(records.map(|record| LeasedParcel::new(LeaseId(lease), record.parked)).collect())
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, LotError> {

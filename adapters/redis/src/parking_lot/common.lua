@@ -16,6 +16,9 @@ local function read_parcel(id, record)
   return parcel
 end
 
+-- Whether there is a record of a parcel, and not just a part of one.
+local function is_parcel(record) return record and #record >= struct.size(PARCEL) end
+
 local function write_parcel(parcel)
   return struct.pack(PARCEL, parcel.sequence, parcel.attempts, parcel.reason, parcel.parked_at, parcel.lease,
     parcel.cause, parcel.died_at, #parcel.client) .. parcel.client .. parcel.content
@@ -51,18 +54,6 @@ end
 local function read_all(key, fields)
   return #fields == 0 and {} or redis.call('HMGET', key, unpack(fields))
 end
-
--- Reads parcels that are held; answers of each its id and record, or nothing where one is gone.
-local function read_records(ids)
-  local answer = {}
-  for i, record in ipairs(read_all(PARCELS, ids)) do
-    if not record then return nil end
-    push(answer, ids[i], record)
-  end
-  return answer
-end
-
-local function damaged() return redis.error_reply('DAMAGED the parking lot lost a part of what it holds') end
 
 local function write(command, key, arguments)
   if #arguments > 0 then redis.call(command, key, unpack(arguments)) end
@@ -103,11 +94,11 @@ local function give_turn(lane, due)
   lane.due, lane.turn = due, next_number('turn')
 end
 
--- Reads the lanes that there are of some clients.
+-- Reads the lanes that there are of some clients. One whose record is damaged is none.
 local function read_lanes(clients)
   local lanes = {}
   for i, record in ipairs(read_all(LANES, clients)) do
-    if record then lanes[clients[i]] = read_lane(clients[i], record) end
+    if record and #record == struct.size(LANE) then lanes[clients[i]] = read_lane(clients[i], record) end
   end
   return lanes
 end
@@ -144,7 +135,7 @@ local function write_heads(lanes)
     end
   end
   for i, record in ipairs(read_all(PARCELS, ids)) do
-    if record then push(heads, read_parcel(ids[i], record).parked_at, numbers[i]) end
+    if is_parcel(record) then push(heads, read_parcel(ids[i], record).parked_at, numbers[i]) end
   end
   write('ZREM', HEADS, gone)
   write('ZADD', HEADS, heads)

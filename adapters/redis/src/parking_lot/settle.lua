@@ -6,7 +6,7 @@ local STEP = 7
 local ids, clients, parcels = {}, {}, {}
 for at = 1, #ARGV, STEP do push(ids, ARGV[at + 1]) end
 for i, record in ipairs(read_all(PARCELS, ids)) do
-  if record then
+  if is_parcel(record) then
     parcels[ids[i]] = read_parcel(ids[i], record)
     push(clients, parcels[ids[i]].client)
   end

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mini_platform_core::domain::{DeathCause, LeaseRequest, LotLimits, ParcelQuery, ParkReason, Settled};
 use mini_platform_core::error::{FaultKind, LotError};
 use mini_platform_core::port::ParkingLot;
+use mini_platform_redis::testkit::RedisServer;
 use mini_platform_redis::{ConnectError, Redis, RedisConfig};
 
 use crate::common::{
@@ -97,20 +98,91 @@ async fn a_clock_that_was_set_back_lengthens_no_pause() {
     assert_eq!(numbers(&lease(&lot, LONG).await), [2], "what is parked now is due");
 }
 
+/// Puts the clock of a lot forward.
+fn advance(server: &RedisServer, micros: u64) {
+    let seen: u64 = server.ask(&["HGET", "{mp:parking}:state", "seen"]);
+    server.ask::<()>(&["HSET", "{mp:parking}:state", "seen", &(seen - micros).to_string()]);
+}
+
+/// Runs Lua on the `id` and `record` of the parcel with a number of one digit.
+fn damage(server: &RedisServer, number: u32, what: &str) {
+    let script = format!(
+        "for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
+           local record = redis.call('HGET', KEYS[1], id)
+           if string.sub(record, -1) == ARGV[1] then {what} end
+         end"
+    );
+    server.ask::<()>(&["EVAL", &script, "1", "{mp:parking}:parcels", &number.to_string()]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lot_that_lost_a_part_says_so() {
-    for (damage, kind) in [
-        (&["DEL", "{mp:parking}:parcels"][..], FaultKind::Corrupt),
-        (&["DEL", "{mp:parking}:queue"], FaultKind::Corrupt),
-        (&["DEL", "{mp:parking}:lanes"], FaultKind::Corrupt),
-        (&["SET", "{mp:parking}:turns", "another type"], FaultKind::Corrupt),
+async fn a_parcel_that_cannot_be_read_holds_up_its_client_and_nobody_else() {
+    for what in [
+        "redis.call('HSET', KEYS[1], id, string.sub(record, 1, 10) .. '\\99' .. string.sub(record, 12))",
+        "redis.call('HSET', KEYS[1], id, 'short')",
+        "redis.call('HDEL', KEYS[1], id)",
+    ] {
+        let Some((server, lot)) = server_with_lot().await else { return };
+        park(&lot, "ann", [1, 2, 3]).await.unwrap();
+        park(&lot, "bob", [4]).await.unwrap();
+        damage(&server, 2, what);
+        let leased = lease(&lot, LONG).await;
+        assert_eq!(numbers(&leased), [1, 4], "3 does not overtake 2: {what}");
+        for leased in leased {
+            assert_eq!(settle_done(&lot, leased).await, Settled::Yes, "{what}");
+        }
+        park(&lot, "bob", [5]).await.unwrap();
+        advance(&server, 2 * HOUR);
+        assert_eq!(numbers(&lease(&lot, LONG).await), [5], "2 is still in front of 3: {what}");
+        let listed = lot.parked(&ParcelQuery::default()).await;
+        assert_eq!(fault_kind(listed), FaultKind::Corrupt, "who looks is told: {what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parcel_that_can_be_read_again_goes_on_in_its_place() {
+    let Some((server, lot)) = server_with_lot().await else { return };
+    park(&lot, "ann", [1, 2]).await.unwrap();
+    let set_reason = |code: u8| {
+        let record = format!("string.sub(record, 1, 10) .. '\\{code}' .. string.sub(record, 12)");
+        damage(&server, 1, &format!("redis.call('HSET', KEYS[1], id, {record})"));
+    };
+    set_reason(99);
+    assert!(lease(&lot, LONG).await.is_empty());
+    set_reason(1);
+    assert!(lease(&lot, LONG).await.is_empty(), "it was leased");
+    advance(&server, 2 * HOUR);
+    assert_eq!(numbers(&lease(&lot, LONG).await), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lot_that_lost_a_part_goes_on_with_the_rest() {
+    for (damage, expected) in [
+        (&["DEL", "{mp:parking}:parcels"][..], &[2][..]),
+        (&["DEL", "{mp:parking}:queue"], &[3, 2]),
+        (&["DEL", "{mp:parking}:lanes"], &[3, 2]),
+        (&["HSET", "{mp:parking}:lanes", "ann", "short"], &[3, 2]),
     ] {
         let Some((server, lot)) = server_with_lot().await else { return };
         park(&lot, "ann", [1]).await.unwrap();
         server.ask::<()>(damage);
-        let leased = lot.lease(LeaseRequest::new(1, LONG)).await;
-        assert_eq!(fault_kind(leased), kind, "{damage:?}");
+        park(&lot, "bob", [2]).await.unwrap();
+        let first = lot.lease(LeaseRequest::new(1, LONG)).await.unwrap();
+        assert!(first.is_empty(), "{damage:?}: {first:?}");
+        assert_eq!(numbers(&lease(&lot, LONG).await), [2], "{damage:?}");
+        park(&lot, "ann", [3]).await.unwrap();
+        advance(&server, 2 * HOUR);
+        assert_eq!(numbers(&lease(&lot, LONG).await), expected, "{damage:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lot_with_a_key_of_another_type_says_so() {
+    let Some((server, lot)) = server_with_lot().await else { return };
+    park(&lot, "ann", [1]).await.unwrap();
+    server.ask::<()>(&["SET", "{mp:parking}:turns", "another type"]);
+    let leased = lot.lease(LeaseRequest::new(1, LONG)).await;
+    assert_eq!(fault_kind(leased), FaultKind::Corrupt);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,9 +8,11 @@ use mini_platform_core::port::ParkingLot;
 use mini_platform_core::testkit::server::{Fault, FaultProxy};
 use mini_platform_redis::testkit::RedisServer;
 use mini_platform_redis::{RedisConfig, RedisParkingLot};
+use tokio::time::timeout;
 
 use crate::common::{
-    LONG, fault_kind, lease, lease_eventually, lot_of, numbers, park, parked, server, settle_done,
+    LONG, TIMEOUT as LONG_TIMEOUT, fault_kind, lease, lease_eventually, lot_of, numbers, park, parked,
+    server, settle_done,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -19,9 +21,14 @@ const IN_TIME: Duration = Duration::from_millis(2_500);
 
 /// A lot behind a network, on a server that knows the scripts already.
 async fn behind_proxy() -> Option<(RedisServer, FaultProxy, RedisParkingLot)> {
+    behind_proxy_within(TIMEOUT).await
+}
+
+/// Like [`behind_proxy`], with another timeout.
+async fn behind_proxy_within(limit: Duration) -> Option<(RedisServer, FaultProxy, RedisParkingLot)> {
     let server = server()?;
     let proxy = FaultProxy::start(format!("127.0.0.1:{}", server.port())).await;
-    let config = RedisConfig::new(format!("redis://127.0.0.1:{}", proxy.port())).with_timeout(TIMEOUT);
+    let config = RedisConfig::new(format!("redis://127.0.0.1:{}", proxy.port())).with_timeout(limit);
     let lot = lot_of(&config).await;
     park(&lot, "ann", [1]).await.unwrap();
     assert_eq!(settle_done(&lot, lease(&lot, LONG).await.remove(0)).await, Settled::Yes);
@@ -98,4 +105,40 @@ async fn a_settlement_that_is_repeated_does_not_hit_a_parcel_that_came_again() {
     assert_eq!(lot.settle(&settlement).await.unwrap(), [Settled::LeaseLost], "the lease does not cover it");
     assert_eq!(settle_done(&lot, leased.remove(0)).await, Settled::Yes);
     assert_eq!(numbers(&lease(&lot, LONG).await), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_silent_until_its_caller_gives_up_is_not_used_again() {
+    let Some((_server, proxy, lot)) = behind_proxy_within(LONG_TIMEOUT).await else { return };
+    proxy.set_once(Fault::Stall);
+    let given_up = timeout(Duration::from_secs(1), park(&lot, "ann", [2])).await;
+    assert!(given_up.is_err(), "the caller is in a hurry: {given_up:?}");
+    park(&lot, "ann", [3]).await.unwrap();
+    assert_eq!(parked(&lot).await, [3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_outlives_callers_who_give_up_at_once() {
+    let Some((_server, proxy, lot)) = behind_proxy_within(LONG_TIMEOUT).await else { return };
+    proxy.set(Fault::Refuse);
+    for _ in 0..5 {
+        // Hardly any is answered as soon.
+        drop(timeout(Duration::ZERO, parked(&lot)).await);
+    }
+    park(&lot, "ann", [2]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_in_a_hurry_are_connected_in_the_end() {
+    const HURRY: Duration = Duration::from_millis(400);
+    let Some((_server, proxy, lot)) = behind_proxy_within(LONG_TIMEOUT).await else { return };
+    // Connecting takes longer than any caller waits.
+    proxy.set(Fault::Delay(HURRY * 2).when("SETINFO"));
+    proxy.cut();
+    let mut calls = 0;
+    while !matches!(timeout(HURRY, park(&lot, "ann", [2])).await, Ok(Ok(()))) {
+        calls += 1;
+        assert!(calls < 50, "the attempt to connect goes on without its caller");
+    }
+    assert_eq!(parked(&lot).await, [2]);
 }
