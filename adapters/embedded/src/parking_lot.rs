@@ -23,7 +23,7 @@ use mini_platform_core::domain::{
     DeadLetter, LeaseId, LeaseRequest, LeasedParcel, LotLimits, LotStatus, Page, Parcel, ParcelContent,
     ParcelId, ParcelQuery, ParkedParcel, Settled, Settlement, Timestamp,
 };
-use mini_platform_core::error::LotError;
+use mini_platform_core::error::{Causes, FaultKind, LotError};
 use mini_platform_core::lanes::{Content, Dead, Held, Lanes, Record};
 use mini_platform_core::port::{Clock, ParkingLot};
 use tokio::sync::oneshot;
@@ -219,9 +219,27 @@ impl Contents {
         Ok(ParkedParcel { parcel: Parcel { id, client, content, reason }, attempts, parked_at })
     }
 
+    /// Completes those that can be. A parcel whose content is damaged holds up what is behind it in its lane, until the
+    /// lease ends, and nobody else.
     fn leased(&self, leased: Vec<(LeaseId, Held<OnDisk>)>) -> Result<Vec<LeasedParcel>, Failure> {
-        let complete = |(lease, held)| Ok(LeasedParcel::new(lease, self.parked_one(held)?));
-        leased.into_iter().map(complete).collect()
+        let mut completed = Vec::with_capacity(leased.len());
+        // A lease is of one lane, whose parcels come one after another.
+        let mut held_up = None;
+        for (lease, held) in leased {
+            if held_up == Some(lease) {
+                continue;
+            }
+            let id = held.id;
+            match self.parked_one(held) {
+                Ok(parked) => completed.push(LeasedParcel::new(lease, parked)),
+                Err(failure) if failure.kind() == FaultKind::Corrupt => {
+                    held_up = Some(lease);
+                    tracing::error!(parcel.id = %id, error = %Causes(&failure), "a parcel is damaged and holds up its lane");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(completed)
     }
 
     fn dead(&self, dead: Vec<Dead<OnDisk>>) -> Result<Vec<DeadLetter>, Failure> {
