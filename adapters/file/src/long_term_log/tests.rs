@@ -174,6 +174,18 @@ async fn found_after_a_start(folder: &Path) -> Vec<String> {
     ids(&records.try_collect::<Vec<_>>().await.unwrap())
 }
 
+/// Asserts that what was durable at one moment was so from then on, and all of it at last.
+async fn assert_that_all_stays(disk: &UnsafeDisk, published: &[&str]) {
+    let mut before = 0;
+    for folder in disk.power_cuts().into_iter().chain([disk.cut_power()]) {
+        let found = found_after_a_start(folder.path()).await;
+        assert_eq!(found, published[..found.len()]);
+        assert!(before <= found.len(), "{before} records were durable, then {found:?}");
+        before = found.len();
+    }
+    assert_eq!(before, published.len());
+}
+
 #[tokio::test]
 async fn a_power_failure_leaves_what_was_answered() {
     let scene = Scene::of_small_segments();
@@ -188,14 +200,37 @@ async fn a_power_failure_leaves_what_was_answered() {
         .wait_for("two are compressed", |names| names.iter().filter(|n| n.ends_with("gz")).count() == 2)
         .await;
     drop(log);
-    let mut before = 0;
-    for folder in disk.power_cuts().into_iter().chain([disk.cut_power()]) {
-        let found = found_after_a_start(folder.path()).await;
-        assert_eq!(found, published[..found.len()]);
-        assert!(before <= found.len(), "what was durable stays so: {before} records, then {found:?}");
-        before = found.len();
-    }
-    assert_eq!(before, 3);
+    assert_that_all_stays(&disk, &published).await;
+}
+
+#[tokio::test]
+async fn a_power_failure_leaves_a_segment_that_a_killed_process_made() {
+    let scene = Scene::new();
+    scene.write(&name(0), "");
+    let disk = UnsafeDisk::new(scene.folder.path());
+    let log = FileLog::open_with(&scene.config, disk.clone()).unwrap();
+    log.publish(&records(&["a"])).await.unwrap();
+    assert_eq!(found_after_a_start(disk.cut_power().path()).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_power_failure_leaves_a_segment_that_a_killed_process_compressed() {
+    let scene = Scene::new();
+    let disk = UnsafeDisk::new(scene.folder.path());
+    let sync = |name: &str| disk.sync(&fs::File::open(scene.folder.path().join(name)).unwrap()).unwrap();
+    let lines = encode(&records(&["a"]));
+    scene.write(&name(0), &lines);
+    sync(&name(0));
+    scene.write(&name(record_bytes()), "");
+    disk.sync_names(scene.folder.path()).unwrap();
+    let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut compressed, &lines).unwrap();
+    let in_place = format!("{}.gz", name(0));
+    scene.write(&in_place, compressed.finish().unwrap());
+    sync(&in_place);
+    drop(FileLog::open_with(&scene.config, disk.clone()).unwrap());
+    assert_eq!(scene.names(), [in_place, name(record_bytes())]);
+    assert_that_all_stays(&disk, &["a"]).await;
 }
 
 #[tokio::test]

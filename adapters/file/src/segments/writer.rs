@@ -190,6 +190,8 @@ struct Opened {
 
 impl Opened {
     fn new(dir: &Path, rotation: &Rotation, disk: &dyn Disk) -> io::Result<Self> {
+        // A process that was killed may have come between giving a name and making it durable.
+        disk.sync_names(dir)?;
         let segments = folder::list(dir)?;
         let mut opened =
             Self { bases: segments.keys().copied().collect(), newest: None, end: 0, finished: Vec::new() };
