@@ -1,6 +1,7 @@
 //! Opening and closing.
 
 use std::fmt;
+use std::future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use fjall::OwnedWriteBatch;
 use mini_platform_core::domain::{LotLimits, MatchMode};
 use mini_platform_core::port::Clock;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task;
 
 use crate::adjacency_store::EmbeddedAdjacencyStore;
@@ -70,14 +71,15 @@ impl Embedded {
         let lists = Arc::new(ArcSwap::from_pointee(Lists { record, index: None, confirmed }));
         let (jobs, queue) = mpsc::channel(MAX_QUEUED_JOBS);
         let stop = Arc::new(AtomicBool::new(false));
+        let (tell_broken, broken) = watch::channel(false);
         let store = Arc::new(store);
         let writer = Writer::new(Arc::clone(&store), queue, Arc::clone(&lists), Arc::clone(&stop), newest);
         let writer = writer
-            .start(commit)
+            .start(commit, tell_broken)
             .map_err(|source| OpenError::Engine { dir: dir.clone(), source: source.into() })?;
         Ok(Self {
             dir,
-            shared: Arc::new(Shared { store: ArcSwapOption::new(Some(store)), jobs, lists }),
+            shared: Arc::new(Shared { store: ArcSwapOption::new(Some(store)), jobs, lists, broken }),
             stop,
             writer: Some(writer),
             clock: config.clock(),
@@ -156,6 +158,20 @@ impl Embedded {
         let lot = EmbeddedParkingLot::new(Arc::clone(&self.shared), Arc::clone(&self.clock), limits, records);
         *used = Some((limits, lot.clone()));
         Ok(lot)
+    }
+
+    /// Waits until the store takes no write any more although nobody closed it: a write failed, or a thread died.
+    ///
+    /// Only another open helps then, so a program that sees the end of this should end with an error and be started
+    /// again. The future never ends for a store that is closed before.
+    pub fn broken(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mut broken, stop) = (self.shared.broken.clone(), Arc::clone(&self.stop));
+        async move {
+            let writer_is_gone = broken.wait_for(|broken| *broken).await.is_err();
+            if writer_is_gone && stop.load(Ordering::Acquire) {
+                future::pending().await
+            }
+        }
     }
 
     /// Finishes what is queued, writes everything into tables, so that the next open is quick, and gives the

@@ -124,7 +124,7 @@ impl From<fjall::Error> for Failure {
 }
 
 impl Failure {
-    fn kind(&self) -> FaultKind {
+    pub(crate) fn kind(&self) -> FaultKind {
         match self {
             Self::Engine(error) => kind_of(error),
             Self::BadRecord(_) => FaultKind::Corrupt,

@@ -11,7 +11,8 @@
 //! behind it. A call that has nothing to write waits for the commit all the same, because what it says may rest on
 //! a write that is on its way.
 //!
-//! After a commit that failed the index is ahead of the disk, so nothing is leased until the folder is opened again.
+//! After a commit that failed the index is ahead of the disk, so nothing is taken or told until the folder is opened
+//! again.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,10 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use fjall::{Keyspace, OwnedWriteBatch, Readable, Snapshot, UserKey, UserValue};
 use mini_platform_core::domain::{
-    DeadLetter, LeaseRequest, LeasedParcel, LotLimits, LotStatus, Page, Parcel, ParcelContent, ParcelId,
-    ParcelQuery, ParkedParcel, Settled, Settlement, Timestamp,
+    DeadLetter, LeaseId, LeaseRequest, LeasedParcel, LotLimits, LotStatus, Page, Parcel, ParcelContent,
+    ParcelId, ParcelQuery, ParkedParcel, Settled, Settlement, Timestamp,
 };
-use mini_platform_core::error::LotError;
+use mini_platform_core::error::{Causes, FaultKind, LotError};
 use mini_platform_core::lanes::{Content, Dead, Held, Lanes, Record};
 use mini_platform_core::port::{Clock, ParkingLot};
 use tokio::sync::oneshot;
@@ -62,13 +63,6 @@ impl Content for OnDisk {
     }
 }
 
-/// The index of the parcels, which all handles share.
-struct Lot {
-    lanes: Lanes<OnDisk>,
-    /// A commit failed, so the index says more than the disk.
-    broken: bool,
-}
-
 /// A [`ParkingLot`] in the folder of an [`Embedded`](crate::Embedded). A clone costs a reference count.
 ///
 /// Leases end with the process; what waits, how often it was tried and how long it is put off is on the disk.
@@ -76,7 +70,8 @@ struct Lot {
 pub struct EmbeddedParkingLot {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
-    lot: Arc<Mutex<Lot>>,
+    /// The index of the parcels, which all handles share.
+    lanes: Arc<Mutex<Lanes<OnDisk>>>,
 }
 
 impl fmt::Debug for EmbeddedParkingLot {
@@ -86,8 +81,8 @@ impl fmt::Debug for EmbeddedParkingLot {
 }
 
 /// Locks the index, which only code that does not panic changes.
-fn lock(lot: &Mutex<Lot>) -> MutexGuard<'_, Lot> {
-    lot.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(lanes: &Mutex<Lanes<OnDisk>>) -> MutexGuard<'_, Lanes<OnDisk>> {
+    lanes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What becomes of a parcel on the disk.
@@ -102,7 +97,7 @@ pub(crate) struct ParcelJob {
     items: Vec<Item>,
     /// Parcels that enter their lanes when they are durable.
     entering: Vec<u64>,
-    lot: Arc<Mutex<Lot>>,
+    lanes: Arc<Mutex<Lanes<OnDisk>>>,
     reply: Reply<()>,
 }
 
@@ -122,14 +117,11 @@ impl ParcelJob {
                 }
             }
         }
-        let (lot, entering, reply) = (self.lot, self.entering, self.reply);
+        let (lanes, entering, reply) = (self.lanes, self.entering, self.reply);
         Answer::with(move |failed| {
-            let mut lot = lock(&lot);
-            match failed {
-                None => lot.lanes.enter(entering),
-                Some(_) => lot.broken = true,
+            if failed.is_none() {
+                lock(&lanes).enter(entering);
             }
-            drop(lot);
             drop(reply.send(failed.map_or(Ok(()), |failure| Err(failure.clone()))));
         })
     }
@@ -165,7 +157,7 @@ impl EmbeddedParkingLot {
         records: Vec<Record<OnDisk>>,
     ) -> Self {
         let lanes = Lanes::restore(limits, clock.now(), records);
-        Self { shared, clock, lot: Arc::new(Mutex::new(Lot { lanes, broken: false })) }
+        Self { shared, clock, lanes: Arc::new(Mutex::new(lanes)) }
     }
 
     /// Decides something and waits until it is durable.
@@ -177,9 +169,10 @@ impl EmbeddedParkingLot {
         let room = self.shared.room(operation).await?;
         let (reply, written) = oneshot::channel();
         let answer = {
-            let mut lot = lock(&self.lot);
-            let Decided { answer, items, entering } = decide(&mut lot.lanes, self.clock.now())?;
-            room.send(Job::Parcels(ParcelJob { items, entering, lot: Arc::clone(&self.lot), reply }));
+            let mut lanes = lock(&self.lanes);
+            self.shared.unbroken().map_err(|failure| failure.during(operation))?;
+            let Decided { answer, items, entering } = decide(&mut lanes, self.clock.now())?;
+            room.send(Job::Parcels(ParcelJob { items, entering, lanes: Arc::clone(&self.lanes), reply }));
             answer
         };
         shared::answered(operation, written).await?;
@@ -190,16 +183,17 @@ impl EmbeddedParkingLot {
     async fn read<F: Send + 'static, T: Send + 'static>(
         &self,
         operation: &'static str,
-        find: impl FnOnce(&mut Lot) -> Result<Vec<F>, Failure> + Send + 'static,
-        complete: impl Fn(&Contents, F) -> Result<T, Failure> + Send + 'static,
+        find: impl FnOnce(&mut Lanes<OnDisk>) -> Vec<F> + Send + 'static,
+        complete: impl FnOnce(&Contents, Vec<F>) -> Result<Vec<T>, Failure> + Send + 'static,
     ) -> Result<Vec<T>, LotError> {
-        let lot = Arc::clone(&self.lot);
+        let (shared, lanes) = (Arc::clone(&self.shared), Arc::clone(&self.lanes));
         let read = move |store: &Store| {
-            let mut lot = lock(&lot);
-            let found = find(&mut lot)?;
+            let mut lanes = lock(&lanes);
+            shared.unbroken()?;
+            let found = find(&mut lanes);
             let contents = Contents { keyspace: store.contents.clone(), snapshot: store.snapshot() };
-            drop(lot);
-            found.into_iter().map(|found| complete(&contents, found)).collect()
+            drop(lanes);
+            complete(&contents, found)
         };
         Ok(self.shared.read(operation, read).await?)
     }
@@ -212,7 +206,12 @@ struct Contents {
 }
 
 impl Contents {
-    fn parked(&self, held: Held<OnDisk>) -> Result<ParkedParcel, Failure> {
+    /// Completes all of them or none.
+    fn parked(&self, held: Vec<Held<OnDisk>>) -> Result<Vec<ParkedParcel>, Failure> {
+        held.into_iter().map(|held| self.parked_one(held)).collect()
+    }
+
+    fn parked_one(&self, held: Held<OnDisk>) -> Result<ParkedParcel, Failure> {
         let Held { id, client, reason, attempts, parked_at, .. } = held;
         let missing = BadRecord { keyspace: "contents", reason: "the content of a parcel is missing" };
         let content = self.snapshot.get(&self.keyspace, id.to_bytes())?.ok_or(missing)?;
@@ -220,8 +219,33 @@ impl Contents {
         Ok(ParkedParcel { parcel: Parcel { id, client, content, reason }, attempts, parked_at })
     }
 
-    fn dead(&self, dead: Dead<OnDisk>) -> Result<DeadLetter, Failure> {
-        Ok(DeadLetter { parked: self.parked(dead.held)?, cause: dead.cause, died_at: dead.died_at })
+    /// Completes those that can be. A parcel whose content is damaged holds up what is behind it in its lane, until the
+    /// lease ends, and nobody else.
+    fn leased(&self, leased: Vec<(LeaseId, Held<OnDisk>)>) -> Result<Vec<LeasedParcel>, Failure> {
+        let mut completed = Vec::with_capacity(leased.len());
+        // A lease is of one lane, whose parcels come one after another.
+        let mut held_up = None;
+        for (lease, held) in leased {
+            if held_up == Some(lease) {
+                continue;
+            }
+            let id = held.id;
+            match self.parked_one(held) {
+                Ok(parked) => completed.push(LeasedParcel::new(lease, parked)),
+                Err(failure) if failure.kind() == FaultKind::Corrupt => {
+                    held_up = Some(lease);
+                    tracing::error!(parcel.id = %id, error = %Causes(&failure), "a parcel is damaged and holds up its lane");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(completed)
+    }
+
+    fn dead(&self, dead: Vec<Dead<OnDisk>>) -> Result<Vec<DeadLetter>, Failure> {
+        let letter =
+            |Dead { held, cause, died_at }| Ok(DeadLetter { parked: self.parked_one(held)?, cause, died_at });
+        dead.into_iter().map(letter).collect()
     }
 }
 
@@ -253,13 +277,8 @@ impl ParkingLot for EmbeddedParkingLot {
 
     async fn lease(&self, request: LeaseRequest) -> Result<Vec<LeasedParcel>, LotError> {
         let clock = Arc::clone(&self.clock);
-        let lease = move |lot: &mut Lot| match lot.broken {
-            true => Err(Failure::Broken),
-            false => Ok(lot.lanes.lease(clock.now(), request)),
-        };
-        let complete =
-            |contents: &Contents, (lease, held)| Ok(LeasedParcel::new(lease, contents.parked(held)?));
-        self.read(LEASE, lease, complete).await
+        let lease = move |lanes: &mut Lanes<OnDisk>| lanes.lease(clock.now(), request);
+        self.read(LEASE, lease, Contents::leased).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, LotError> {
@@ -278,28 +297,30 @@ impl ParkingLot for EmbeddedParkingLot {
     }
 
     async fn status(&self) -> Result<LotStatus, LotError> {
-        match self.shared.store.load().is_some() {
-            true => Ok(lock(&self.lot).lanes.status()),
-            false => Err(Failure::Closed.during(COUNT).into()),
+        if self.shared.store.load().is_none() {
+            return Err(Failure::Closed.during(COUNT).into());
         }
+        let lanes = lock(&self.lanes);
+        self.shared.unbroken().map_err(|failure| failure.during(COUNT))?;
+        Ok(lanes.status())
     }
 
     async fn parked(&self, query: &ParcelQuery) -> Result<Page<ParkedParcel>, LotError> {
         let (after, count) = (query.after(), query.size().get() + 1);
-        let find = move |lot: &mut Lot| Ok(lot.lanes.parked_after(after).take(count).cloned().collect());
+        let find = move |lanes: &mut Lanes<OnDisk>| lanes.parked_after(after).take(count).cloned().collect();
         let items = self.read(LIST_PARKED, find, Contents::parked).await?;
         Ok(Page::cut(items, query.size(), |last| query.token_after(last.parcel.id)))
     }
 
     async fn dead_letters(&self, query: &ParcelQuery) -> Result<Page<DeadLetter>, LotError> {
         let (after, count) = (query.after(), query.size().get() + 1);
-        let find = move |lot: &mut Lot| Ok(lot.lanes.dead_after(after).take(count).cloned().collect());
+        let find = move |lanes: &mut Lanes<OnDisk>| lanes.dead_after(after).take(count).cloned().collect();
         let items = self.read(LIST_DEAD, find, Contents::dead).await?;
         Ok(Page::cut(items, query.size(), |last| query.token_after(last.parked.parcel.id)))
     }
 
     async fn dead_letter(&self, id: ParcelId) -> Result<Option<DeadLetter>, LotError> {
-        let find = move |lot: &mut Lot| Ok(lot.lanes.dead(id).cloned().into_iter().collect());
+        let find = move |lanes: &mut Lanes<OnDisk>| lanes.dead(id).cloned().into_iter().collect();
         Ok(self.read(GET_DEAD, find, Contents::dead).await?.pop())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mini_platform_core::error::Fault;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 
 use crate::error::Failure;
@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Stored by the writer only, once it runs.
     pub(crate) lists: Arc<ArcSwap<Lists>>,
+    /// Whether a commit failed. Its sender goes away with the writer.
+    pub(crate) broken: watch::Receiver<bool>,
 }
 
 impl Shared {
@@ -32,6 +34,11 @@ impl Shared {
         let sent = self.jobs.send(job(reply)).await;
         sent.map_err(|_| Failure::Closed.during(operation))?;
         answered(operation, answer).await
+    }
+
+    /// Fails when a commit failed. It is known before anybody is answered.
+    pub(crate) fn unbroken(&self) -> Result<(), Failure> {
+        if *self.broken.borrow() { Err(Failure::Broken) } else { Ok(()) }
     }
 
     /// Waits for room in the writer's queue. What takes it then is sent at once, and stays in order with what else is

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fjall::OwnedWriteBatch;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::adjacency_store::LinkJob;
 use crate::clients::KnownClients;
@@ -114,11 +114,11 @@ impl Writer {
 
     /// Starts both threads. They end when told to stop, after they finished what is queued and wrote everything
     /// into tables.
-    pub(crate) fn start(self, commit: Commit) -> io::Result<JoinHandle<()>> {
+    pub(crate) fn start(self, commit: Commit, broken: watch::Sender<bool>) -> io::Result<JoinHandle<()>> {
         // Without room, so that a group that was taken means that the one before it is committed.
         let (decided, groups) = sync_channel(0);
         let (store, lists) = (Arc::clone(&self.store), Arc::clone(&self.lists));
-        let committer = Committer { store, lists, commit, broken: false, journals: 1 };
+        let committer = Committer { store, lists, commit, broken, journals: 1 };
         let committer = spawn("embedded-commit", move || committer.run(&groups))?;
         spawn("embedded-writer", move || {
             self.run(&decided);
@@ -186,7 +186,8 @@ struct Committer {
     store: Arc<Store>,
     lists: Arc<ArcSwap<Lists>>,
     commit: Commit,
-    broken: bool,
+    /// Whether a commit failed.
+    broken: watch::Sender<bool>,
     journals: usize,
 }
 
@@ -199,11 +200,15 @@ impl Committer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        if !self.broken
+        if !self.is_broken()
             && let Err(error) = self.store.finish()
         {
             tracing::warn!(%error, "the store could not be put in order; the next start takes longer");
         }
+    }
+
+    fn is_broken(&self) -> bool {
+        *self.broken.borrow()
     }
 
     fn finish_group(&mut self, group: Decided) {
@@ -218,7 +223,7 @@ impl Committer {
     }
 
     fn commit(&mut self, batch: OwnedWriteBatch) -> Result<(), Failure> {
-        if self.broken {
+        if self.is_broken() {
             return Err(Failure::Broken);
         }
         if batch.is_empty() {
@@ -226,14 +231,14 @@ impl Committer {
         }
         let committed = self.store.wait_for_room().and_then(|()| (self.commit)(batch));
         committed.map_err(|error| {
-            self.broken = true;
+            self.broken.send_replace(true);
             tracing::error!(%error, "a write failed; no write is taken until the store is opened again");
             error.into()
         })
     }
 
     fn give_memory_back(&mut self) {
-        if !self.broken
+        if !self.is_broken()
             && let Err(error) = self.store.seal_large_memtables()
         {
             tracing::warn!(%error, "memtables could not be sealed");
@@ -242,7 +247,7 @@ impl Committer {
 
     /// Does what the engine leaves to its own thread, which is too late when that is busy.
     fn make_room(&mut self) {
-        if self.broken {
+        if self.is_broken() {
             return;
         }
         let released =
@@ -449,6 +454,76 @@ mod tests {
         assert_eq!(lease(&lot).await.unwrap(), 1, "what was acknowledged is there");
     }
 
+    /// Says why a lot refused.
+    fn refusal<T: std::fmt::Debug>(answer: Result<T, LotError>) -> String {
+        match answer {
+            Err(LotError::Fault(fault)) => fault.source().unwrap().to_string(),
+            other => panic!("a fault: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_commit_a_lot_takes_nothing_in_and_tells_nothing() {
+        let refused = "an earlier write failed, so no write is taken until the store is opened again";
+        let gate = gated();
+        let lot = gate.embedded.parking_lot(LotLimits { parcels: 2, ..LotLimits::default() }).unwrap();
+        gate.go.send(false).unwrap();
+        assert_eq!(refusal(lot.park(&[parcel(0)]).await), "the storage engine failed");
+        for number in 1..10 {
+            assert_eq!(refusal(lot.park(&[parcel(number)]).await), refused, "it does not fill up");
+        }
+        let (all, one) = (ParcelQuery::default(), parcel(0).id);
+        assert_eq!(refusal(lot.status().await), refused);
+        assert_eq!(refusal(lot.parked(&all).await), refused);
+        assert_eq!(refusal(lot.dead_letters(&all).await), refused);
+        assert_eq!(refusal(lot.dead_letter(one).await), refused);
+        assert_eq!(refusal(lot.redrive(one).await), refused);
+        assert_eq!(refusal(lot.discard(one).await), refused);
+        assert_eq!(refusal(lot.settle(&[]).await), refused);
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_of_others_stops_the_lot_too() {
+        let gate = gated();
+        let lot = gate.embedded.parking_lot(LotLimits::default()).unwrap();
+        gate.go.send(true).unwrap();
+        lot.park(&[parcel(1)]).await.unwrap();
+        gate.go.send(false).unwrap();
+        append(&gate.embedded.event_store(), one("a", "bob")).await.unwrap_err();
+        assert!(refusal(lease(&lot).await).starts_with("an earlier write failed"), "what would settle it?");
+    }
+
+    #[tokio::test]
+    async fn a_store_says_that_it_broke() {
+        let gate = gated();
+        let store = gate.embedded.event_store();
+        let mut broken = Box::pin(gate.embedded.broken());
+        gate.go.send(true).unwrap();
+        append(&store, one("a", "bob")).await.unwrap();
+        assert_eq!(poll!(&mut broken), Poll::Pending);
+        gate.go.send(false).unwrap();
+        append(&store, one("b", "bob")).await.unwrap_err();
+        assert_eq!(poll!(&mut broken), Poll::Ready(()));
+        gate.embedded.broken().await;
+    }
+
+    #[tokio::test]
+    async fn a_store_whose_thread_died_is_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = EmbeddedConfig::new(dir.path());
+        let embedded = Embedded::open_with(&config, Box::new(|_| panic!("as planned"))).unwrap();
+        append(&embedded.event_store(), one("a", "bob")).await.unwrap_err();
+        embedded.broken().await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_closed_is_not_broken() {
+        let gate = gated();
+        let mut broken = Box::pin(gate.embedded.broken());
+        gate.embedded.close().await;
+        assert_eq!(poll!(&mut broken), Poll::Pending);
+    }
+
     #[test]
     fn a_commit_that_fails_fails_everybody_of_its_group_and_changes_no_list() {
         let dir = tempfile::tempdir().unwrap();
@@ -460,14 +535,14 @@ mod tests {
         let (first, second) = (oneshot::channel(), oneshot::channel());
         let answers = vec![Answer::new(first.0, Ok(1)), Answer::new(second.0, Ok(2))];
         let commit = Box::new(|_| Err(fjall::Error::Poisoned));
-        let mut committer =
-            Committer { store, lists: Arc::clone(&lists), commit, broken: false, journals: 1 };
+        let (broken, _) = watch::channel(false);
+        let mut committer = Committer { store, lists: Arc::clone(&lists), commit, broken, journals: 1 };
         committer.finish_group(Decided { batch, answers, lists: Some(Arc::default()) });
         for mut answer in [first.1, second.1] {
             assert!(matches!(answer.try_recv(), Ok(Err(Failure::Engine(_)))), "everybody is told");
         }
         assert!(Arc::ptr_eq(&before, &lists.load_full()), "readers keep the lists they had");
-        assert!(committer.broken);
+        assert!(committer.is_broken());
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What is particular to a parking lot in a folder: reopening, damage, what is left on the disk.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,22 @@ fn tamper(dir: &Path, keyspace: &str, change: impl FnOnce(&Keyspace, &mut OwnedW
     let mut batch = db.batch().durability(Some(PersistMode::SyncAll));
     change(&keyspace, &mut batch);
     batch.commit().unwrap();
+}
+
+/// Damages the bytes that begin so, in every table below a folder.
+fn flip_a_bit_of(beginning: &[u8], dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            flip_a_bit_of(beginning, &path);
+        } else if path.extension().is_none_or(|ending| ending != "jnl") {
+            let mut bytes = fs::read(&path).unwrap();
+            if let Some(place) = bytes.windows(beginning.len()).position(|found| found == beginning) {
+                bytes[place] ^= 1;
+                fs::write(path, bytes).unwrap();
+            }
+        }
+    }
 }
 
 fn id(number: u8) -> ParcelId {
@@ -179,7 +196,7 @@ async fn a_damaged_parcel_is_reported_when_the_lot_is_opened() {
 }
 
 #[tokio::test]
-async fn a_missing_content_is_a_corrupt_fault_for_whoever_asks_for_it() {
+async fn a_missing_content_is_a_corrupt_fault_for_whoever_lists_it() {
     let dir = tempfile::tempdir().unwrap();
     let (embedded, lot) = open_at(dir.path(), 100);
     lot.park(&[parcel(1, "ann")]).await.unwrap();
@@ -187,8 +204,52 @@ async fn a_missing_content_is_a_corrupt_fault_for_whoever_asks_for_it() {
     tamper(dir.path(), "contents", |contents, batch| batch.remove(contents, id(1).to_bytes()));
     let (_embedded, lot) = open_at(dir.path(), 200);
     assert_eq!(fault_kind(lot.parked(&ParcelQuery::default()).await.unwrap_err()), FaultKind::Corrupt);
-    let refused = lot.lease(LeaseRequest::new(1, HOUR)).await.unwrap_err();
-    assert_eq!(fault_kind(refused), FaultKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_damaged_content_holds_up_its_lane_and_nobody_else() {
+    let damages: [fn(&Keyspace, &mut OwnedWriteBatch); 2] = [
+        |contents, batch| batch.remove(contents, id(2).to_bytes()),
+        |contents, batch| batch.insert(contents, id(2).to_bytes(), [9]),
+    ];
+    for damage in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let (embedded, lot) = open_at(dir.path(), 100);
+        lot.park(&[1, 2, 3].map(|number| parcel(number, "ann"))).await.unwrap();
+        lot.park(&[4, 5].map(|number| parcel(number, "bob"))).await.unwrap();
+        embedded.close().await;
+        tamper(dir.path(), "contents", damage);
+        let clock = Arc::new(ManualClock::new(at(200)));
+        let config = EmbeddedConfig::new(dir.path()).with_clock(clock.clone());
+        let embedded = Embedded::open(&config).unwrap();
+        let lot = embedded.parking_lot(LotLimits::default()).unwrap();
+        let leased = lease(&lot, 10).await;
+        assert_eq!(ids(&leased), [1, 4, 5].map(id), "nothing of ann overtakes what is damaged");
+        let done: Vec<_> = leased.into_iter().map(LeasedParcel::done).collect();
+        assert_eq!(lot.settle(&done).await.unwrap(), [Settled::Yes; 3]);
+        lot.park(&[parcel(6, "bob")]).await.unwrap();
+        assert_eq!(ids(&lease(&lot, 10).await), [id(6)], "the lane of ann waits for the end of its lease");
+        clock.advance(HOUR);
+        assert_eq!(ids(&lease(&lot, 10).await), [id(6)], "what is damaged stays so");
+        assert_eq!(lot.status().await.unwrap().parked, 3, "and is not lost");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_table_holds_up_the_lanes_of_its_parcels_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (embedded, lot) = open_at(dir.path(), 100);
+    // Of bytes that are compressed to nothing shorter, so that they are found.
+    let content: Vec<_> =
+        (0..1_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_be_bytes()).collect();
+    let damaged = Parcel { content: ParcelContent::new(content.clone()).unwrap(), ..parcel(1, "ann") };
+    lot.park(&[damaged]).await.unwrap();
+    embedded.close().await;
+    flip_a_bit_of(&content[..16], &dir.path().join("store"));
+    let (_embedded, lot) = open_at(dir.path(), 200);
+    lot.park(&[parcel(2, "bob")]).await.unwrap();
+    assert_eq!(fault_kind(lot.parked(&ParcelQuery::default()).await.unwrap_err()), FaultKind::Corrupt);
+    assert_eq!(ids(&lease(&lot, 10).await), [id(2)]);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use mini_platform_core::port::{Clock, LongTermLog, SystemClock};
 pub use read::FileLogReader;
 
 use crate::error::OpenError;
-use crate::segments::{Rotation, SegmentWriter, Write, encode, write_and_sync};
+use crate::segments::{Disk, LocalDisk, Rotation, SegmentWriter, encode};
 
 /// How many bytes a segment has, unless another number is set: about 150,000 records. Compressed they are a few
 /// megabytes, which is quick to copy and to look into, and a year of a busy bank is some ten thousand files.
@@ -105,18 +105,18 @@ impl FileLog {
     /// # Errors
     /// The folder is in use, or cannot be used.
     pub fn open(config: &FileLogConfig) -> Result<Self, OpenError> {
-        Self::open_with(config, Box::new(write_and_sync))
+        Self::open_with(config, Arc::new(LocalDisk))
     }
 
-    /// Opens the folder with a way of writing; tests give one that fails.
-    fn open_with(config: &FileLogConfig, write: Write) -> Result<Self, OpenError> {
+    /// Opens the folder on a disk; tests give one that fails.
+    fn open_with(config: &FileLogConfig, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let rotation = Rotation {
             max_bytes: config.segment_bytes,
             max_age: config.segment_age,
             compresses: true,
             clock: Arc::clone(&config.clock),
         };
-        let writer = SegmentWriter::open(&config.dir, rotation, u64::MAX, write)?;
+        let writer = SegmentWriter::open(&config.dir, rotation, u64::MAX, disk)?;
         Ok(Self { dir: config.dir.clone(), writer })
     }
 

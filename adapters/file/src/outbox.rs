@@ -14,7 +14,7 @@ use mini_platform_core::port::{Outbox, OutboxPage, OutboxPosition, OutboxStatus,
 
 use crate::background::in_background;
 use crate::error::{Failure, OpenError};
-use crate::segments::{Rotation, SegmentWriter, Shared, Write, encode, write_and_sync};
+use crate::segments::{Disk, LocalDisk, Rotation, SegmentWriter, Shared, encode};
 use front::Front;
 
 /// How many bytes may wait, unless another number is set: what 2,000 events a second leave in twenty minutes.
@@ -75,17 +75,21 @@ impl FileOutbox {
     /// # Errors
     /// The folder is in use, or cannot be used.
     pub fn open(config: &FileOutboxConfig) -> Result<Self, OpenError> {
-        Self::open_with(config, SEGMENT_BYTES, Box::new(write_and_sync))
+        Self::open_with(config, SEGMENT_BYTES, Arc::new(LocalDisk))
     }
 
-    fn open_with(config: &FileOutboxConfig, segment_bytes: u64, write: Write) -> Result<Self, OpenError> {
+    fn open_with(
+        config: &FileOutboxConfig,
+        segment_bytes: u64,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, OpenError> {
         let rotation = Rotation {
             max_bytes: segment_bytes,
             max_age: Duration::MAX,
             compresses: false,
             clock: Arc::new(SystemClock),
         };
-        let writer = SegmentWriter::open(&config.dir, rotation, config.max_bytes, write)?;
+        let writer = SegmentWriter::open(&config.dir, rotation, config.max_bytes, disk)?;
         let shared = Arc::clone(writer.shared());
         let front = Front::open(config.dir.clone(), Arc::clone(&shared))
             .map_err(|source| OpenError::Folder { dir: config.dir.clone(), source })?;

@@ -11,7 +11,7 @@ use mini_platform_core::testkit::{ManualClock, log_record, transfer};
 use tempfile::TempDir;
 
 use super::*;
-use crate::segments::disk::{Disk, Fate};
+use crate::segments::fakes::{FailingDisk, Fate, UnsafeDisk};
 
 fn record(id: &str) -> LogRecord {
     log_record(transfer(id, "ann", "bob", 1), Outcome::Stored)
@@ -112,8 +112,8 @@ fn record_bytes() -> u64 {
 async fn a_failed_write_acknowledges_nothing_and_leaves_no_torn_line() {
     for fate in [Fate::Full(0), Fate::Full(10), Fate::Full(500), Fate::FailSync] {
         let scene = Scene::new();
-        let disk = Disk::new([Fate::Pass, fate, fate]);
-        let log = FileLog::open_with(&scene.config, disk.write()).unwrap();
+        let disk = FailingDisk::new([Fate::Pass, fate, fate]);
+        let log = FileLog::open_with(&scene.config, disk.clone()).unwrap();
         log.publish(&records(&["a"])).await.unwrap();
         for _ in 0..2 {
             let error = log.publish(&records(&["b", "c"])).await.unwrap_err();
@@ -141,8 +141,8 @@ async fn a_failed_write_acknowledges_nothing_and_leaves_no_torn_line() {
 #[tokio::test]
 async fn calls_that_queue_up_share_a_sync() {
     let scene = Scene::new();
-    let disk = Disk::default();
-    let log = FileLog::open_with(&scene.config, disk.write()).unwrap();
+    let disk = FailingDisk::new([]);
+    let log = FileLog::open_with(&scene.config, disk.clone()).unwrap();
     let calls: Vec<_> = (0..200).map(|n| records(&[&format!("e{n:03}")])).collect();
     let answers = join_all(calls.iter().map(|call| log.publish(call))).await;
     assert!(answers.iter().all(Result::is_ok));
@@ -165,6 +165,72 @@ async fn a_full_segment_is_compressed_and_only_then_removed() {
     let log = scene.open();
     log.publish(&records(&["d"])).await.unwrap();
     assert_eq!(scene.found().await, ["a", "b", "c", "d"]);
+}
+
+/// Returns what is found in a folder, once a log was opened in it.
+async fn found_after_a_start(folder: &Path) -> Vec<String> {
+    drop(FileLog::open(&FileLogConfig::new(folder)).unwrap());
+    let records = FileLogReader::new(folder).records().await.unwrap();
+    ids(&records.try_collect::<Vec<_>>().await.unwrap())
+}
+
+/// Asserts that what was durable at one moment was so from then on, and all of it at last.
+async fn assert_that_all_stays(disk: &UnsafeDisk, published: &[&str]) {
+    let mut before = 0;
+    for folder in disk.power_cuts().into_iter().chain([disk.cut_power()]) {
+        let found = found_after_a_start(folder.path()).await;
+        assert_eq!(found, published[..found.len()]);
+        assert!(before <= found.len(), "{before} records were durable, then {found:?}");
+        before = found.len();
+    }
+    assert_eq!(before, published.len());
+}
+
+#[tokio::test]
+async fn a_power_failure_leaves_what_was_answered() {
+    let scene = Scene::of_small_segments();
+    let disk = UnsafeDisk::new(scene.folder.path());
+    let log = FileLog::open_with(&scene.config, disk.clone()).unwrap();
+    let published = ["a", "b", "c"];
+    for (last, id) in published.into_iter().enumerate() {
+        log.publish(&records(&[id])).await.unwrap();
+        assert_eq!(found_after_a_start(disk.cut_power().path()).await, published[..=last]);
+    }
+    scene
+        .wait_for("two are compressed", |names| names.iter().filter(|n| n.ends_with("gz")).count() == 2)
+        .await;
+    drop(log);
+    assert_that_all_stays(&disk, &published).await;
+}
+
+#[tokio::test]
+async fn a_power_failure_leaves_a_segment_that_a_killed_process_made() {
+    let scene = Scene::new();
+    scene.write(&name(0), "");
+    let disk = UnsafeDisk::new(scene.folder.path());
+    let log = FileLog::open_with(&scene.config, disk.clone()).unwrap();
+    log.publish(&records(&["a"])).await.unwrap();
+    assert_eq!(found_after_a_start(disk.cut_power().path()).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_power_failure_leaves_a_segment_that_a_killed_process_compressed() {
+    let scene = Scene::new();
+    let disk = UnsafeDisk::new(scene.folder.path());
+    let sync = |name: &str| disk.sync(&fs::File::open(scene.folder.path().join(name)).unwrap()).unwrap();
+    let lines = encode(&records(&["a"]));
+    scene.write(&name(0), &lines);
+    sync(&name(0));
+    scene.write(&name(record_bytes()), "");
+    disk.sync_names(scene.folder.path()).unwrap();
+    let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut compressed, &lines).unwrap();
+    let in_place = format!("{}.gz", name(0));
+    scene.write(&in_place, compressed.finish().unwrap());
+    sync(&in_place);
+    drop(FileLog::open_with(&scene.config, disk.clone()).unwrap());
+    assert_eq!(scene.names(), [in_place, name(record_bytes())]);
+    assert_that_all_stays(&disk, &["a"]).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use mini_platform_core::testkit::{log_record, transfer};
 use tempfile::TempDir;
 
 use super::*;
-use crate::segments::disk::{Disk, Fate};
+use crate::segments::fakes::{FailingDisk, Fate, UnsafeDisk};
 
 fn records(ids: &[&str]) -> Vec<LogRecord> {
     ids.iter().map(|id| log_record(transfer(id, "ann", "bob", 1), Outcome::Stored)).collect()
@@ -34,7 +34,7 @@ impl Scene {
     }
 
     fn open(&self) -> FileOutbox {
-        FileOutbox::open_with(&self.config, self.segment_bytes, Box::new(write_and_sync)).unwrap()
+        FileOutbox::open_with(&self.config, self.segment_bytes, Arc::new(LocalDisk)).unwrap()
     }
 
     /// Returns an outbox with records, one a call.
@@ -193,8 +193,8 @@ async fn what_is_missing_is_passed_over() {
 #[tokio::test]
 async fn a_disk_that_is_full_takes_nothing_and_the_outbox_goes_on() {
     let scene = Scene::new();
-    let disk = Disk::new([Fate::Pass, Fate::Full(50), Fate::FailSync]);
-    let outbox = FileOutbox::open_with(&scene.config, SEGMENT_BYTES, disk.write()).unwrap();
+    let disk = FailingDisk::new([Fate::Pass, Fate::Full(50), Fate::FailSync]);
+    let outbox = FileOutbox::open_with(&scene.config, SEGMENT_BYTES, disk.clone()).unwrap();
     outbox.append(&records(&["a"])).await.unwrap();
     let bytes = outbox.status().bytes;
     for _ in 0..2 {
@@ -205,6 +205,19 @@ async fn a_disk_that_is_full_takes_nothing_and_the_outbox_goes_on() {
     assert_eq!(left(&outbox).await, ["a", "c"]);
     drop(outbox);
     assert_eq!(left(&scene.open()).await, ["a", "c"]);
+}
+
+#[tokio::test]
+async fn a_power_failure_leaves_what_was_answered() {
+    let scene = Scene::of_small_segments();
+    let disk = UnsafeDisk::new(scene.folder.path());
+    let outbox = FileOutbox::open_with(&scene.config, scene.segment_bytes, disk.clone()).unwrap();
+    for (last, id) in ["a", "b", "c"].into_iter().enumerate() {
+        outbox.append(&records(&[id])).await.unwrap();
+        let folder = disk.cut_power();
+        let outbox = FileOutbox::open(&FileOutboxConfig::new(folder.path())).unwrap();
+        assert_eq!(left(&outbox).await, ["a", "b", "c"][..=last]);
+    }
 }
 
 #[tokio::test]

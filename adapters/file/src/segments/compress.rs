@@ -12,6 +12,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use super::disk::Disk;
 use super::folder::{self, UNFINISHED};
 
 const PIECE_BYTES: usize = 64 * 1024;
@@ -32,11 +33,11 @@ pub(super) struct Compressor {
 }
 
 impl Compressor {
-    pub(super) fn start(dir: PathBuf) -> io::Result<Self> {
+    pub(super) fn start(dir: PathBuf, disk: Arc<dyn Disk>) -> io::Result<Self> {
         let (segments, queue) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let run = move || run(&dir, &queue, &stopped);
+        let run = move || run(&dir, &*disk, &queue, &stopped);
         let thread = thread::Builder::new().name("log-compress".to_owned()).spawn(run)?;
         Ok(Self { segments: Some(segments), stop, thread: Some(thread) })
     }
@@ -59,12 +60,12 @@ impl Drop for Compressor {
     }
 }
 
-fn run(dir: &Path, queue: &Receiver<Finished>, stop: &AtomicBool) {
+fn run(dir: &Path, disk: &dyn Disk, queue: &Receiver<Finished>, stop: &AtomicBool) {
     let mut waiting: Vec<Finished> = Vec::new();
     while let Ok(segment) = queue.recv() {
         waiting.push(segment);
         // What failed before is tried again with the next segment: a disk that was full may have room.
-        waiting.retain(|segment| match compress(dir, *segment, stop) {
+        waiting.retain(|segment| match compress(dir, disk, *segment, stop) {
             Ok(()) => false,
             Err(_) if stop.load(Ordering::Acquire) => true,
             Err(error) => {
@@ -77,22 +78,23 @@ fn run(dir: &Path, queue: &Receiver<Finished>, stop: &AtomicBool) {
 }
 
 /// Writes the segment beside itself, and only then removes the plain one.
-fn compress(dir: &Path, segment: Finished, stop: &AtomicBool) -> io::Result<()> {
+fn compress(dir: &Path, disk: &dyn Disk, segment: Finished, stop: &AtomicBool) -> io::Result<()> {
     let (plain, done) = (folder::plain(dir, segment.base), folder::compressed(dir, segment.base));
     let unfinished = done.with_extension(format!("gz{UNFINISHED}"));
-    let written = write_compressed(&plain, segment.length, &unfinished, stop);
+    let written =
+        write_compressed(&plain, segment.length, &unfinished, stop).and_then(|file| disk.sync(&file));
     if let Err(error) = written {
         // Gives its room free; if that fails, too, the next start does it.
         let _ = fs::remove_file(&unfinished);
         return Err(error);
     }
     fs::rename(&unfinished, &done)?;
-    folder::sync(dir)?;
+    disk.sync_names(dir)?;
     fs::remove_file(&plain)?;
-    folder::sync(dir)
+    disk.sync_names(dir)
 }
 
-fn write_compressed(plain: &Path, length: u64, to: &Path, stop: &AtomicBool) -> io::Result<()> {
+fn write_compressed(plain: &Path, length: u64, to: &Path, stop: &AtomicBool) -> io::Result<File> {
     let mut input = File::open(plain)?.take(length);
     let mut output = GzEncoder::new(File::create(to)?, Compression::default());
     let mut piece = vec![0; PIECE_BYTES];
@@ -108,7 +110,7 @@ fn write_compressed(plain: &Path, length: u64, to: &Path, stop: &AtomicBool) -> 
         output.write_all(piece.get(..read).unwrap_or_default())?;
         copied += read as u64;
     }
-    output.finish()?.sync_all()
+    output.finish()
 }
 
 /// Returns how many bytes a compressed segment held.

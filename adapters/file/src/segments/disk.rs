@@ -1,56 +1,53 @@
-//! A disk that fails as planned.
+//! What makes things durable.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex};
+use std::io::{self, Write};
+use std::path::Path;
 
-use super::{Write, write_and_sync};
+use super::folder;
 
-/// What happens to one write.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Fate {
-    Pass,
-    /// So many bytes are written, and then there is no room.
-    Full(usize),
-    /// Everything is written, and the sync fails.
-    FailSync,
+/// What makes things durable: the disk of this machine, but for tests.
+pub(crate) trait Disk: Send + Sync {
+    /// Makes bytes durable at the end of a file.
+    fn append(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)?;
+        file.sync_data()
+    }
+
+    /// Makes a file durable.
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    /// Makes names that were added to or removed from a folder durable.
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        folder::sync(dir)
+    }
 }
 
-/// Writes meet their fates in order, and pass when the plan is used up.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Disk {
-    plan: Arc<Mutex<VecDeque<Fate>>>,
-    writes: Arc<Mutex<usize>>,
-}
+/// The disk of this machine.
+pub(crate) struct LocalDisk;
 
-impl Disk {
-    pub(crate) fn new(plan: impl IntoIterator<Item = Fate>) -> Self {
-        Self { plan: Arc::new(Mutex::new(plan.into_iter().collect())), writes: Arc::default() }
-    }
+impl Disk for LocalDisk {}
 
-    pub(crate) fn write(&self) -> Write {
-        let disk = self.clone();
-        Box::new(move |file, bytes| disk.meet(file, bytes))
-    }
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs::OpenOptions;
 
-    fn meet(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        *self.writes.lock().unwrap() += 1;
-        match self.plan.lock().unwrap().pop_front().unwrap_or(Fate::Pass) {
-            Fate::Pass => write_and_sync(file, bytes),
-            Fate::Full(written) => {
-                file.write_all(&bytes[..written])?;
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            Fate::FailSync => {
-                file.write_all(bytes)?;
-                Err(io::Error::other("the disk lost it"))
-            }
-        }
-    }
+    use super::*;
 
-    /// Returns how many writes there were.
-    pub(crate) fn writes(&self) -> usize {
-        *self.writes.lock().unwrap()
+    /// Takes every write, and refuses every sync.
+    const NO_DISK: &str = "/dev/null";
+
+    #[test]
+    fn what_cannot_be_synced_is_not_durable() {
+        let mut file = OpenOptions::new().append(true).open(NO_DISK).unwrap();
+        file.write_all(b"x").unwrap();
+        let synced = [
+            LocalDisk.append(&mut file, b"x"),
+            LocalDisk.sync(&file),
+            LocalDisk.sync_names(Path::new(NO_DISK)),
+        ];
+        assert_eq!(synced.map(|synced| synced.is_ok()), [false; 3]);
     }
 }

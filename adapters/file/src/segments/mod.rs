@@ -5,16 +5,18 @@
 //! what a failed write left behind the last good byte of a segment is never read.
 
 mod compress;
+mod disk;
 #[cfg(test)]
-pub(crate) mod disk;
+pub(crate) mod fakes;
 mod folder;
 mod lines;
 mod recover;
 mod writer;
 
+pub(crate) use disk::{Disk, LocalDisk};
 pub(crate) use folder::{Forms, UNFINISHED, compressed, list, place_of, plain, sync};
 pub(crate) use lines::{Line, Lines, MAX_LINE_BYTES};
-pub(crate) use writer::{Rotation, SegmentWriter, Shared, Write, write_and_sync};
+pub(crate) use writer::{Rotation, SegmentWriter, Shared};
 
 use mini_platform_core::domain::LogRecord;
 

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -22,6 +22,7 @@ use mini_platform_core::port::Clock;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::compress::{Compressor, Finished, length_of_compressed};
+use super::disk::Disk;
 use super::folder::{self, Folder, Forms};
 use super::recover::whole_bytes;
 use crate::error::{Failure, OpenError};
@@ -37,15 +38,6 @@ const MAX_GROUP_BYTES: usize = 1 << 20;
 /// More than a group ever has: its last call starts before [`MAX_GROUP_BYTES`], and the largest call is 1024 records of
 /// a few kilobytes.
 pub(super) const MAX_UNSYNCED_BYTES: u64 = 8 << 20;
-
-/// Makes bytes durable at the end of a file.
-pub(crate) type Write = Box<dyn FnMut(&mut File, &[u8]) -> io::Result<()> + Send>;
-
-/// The way that is used, but for tests.
-pub(crate) fn write_and_sync(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    file.sync_data()
-}
 
 /// When a segment is finished, and what becomes of it then.
 #[derive(Clone)]
@@ -125,12 +117,12 @@ impl SegmentWriter {
         dir: &Path,
         rotation: Rotation,
         max_waiting: u64,
-        write: Write,
+        disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
         let folder = Folder::lock(dir)?;
         let failed = |source| OpenError::Folder { dir: dir.to_owned(), source };
-        let opened = Opened::new(dir, &rotation).map_err(failed)?;
-        let compressor = rotation.compresses.then(|| Compressor::start(dir.to_owned()));
+        let opened = Opened::new(dir, &rotation, &*disk).map_err(failed)?;
+        let compressor = rotation.compresses.then(|| Compressor::start(dir.to_owned(), Arc::clone(&disk)));
         let compressor = compressor.transpose().map_err(failed)?;
         let shared = Arc::new(Shared {
             front: AtomicU64::new(opened.bases.first().copied().unwrap_or_default()),
@@ -142,7 +134,7 @@ impl SegmentWriter {
         let writer = Writer {
             rotation,
             max_waiting,
-            write,
+            disk,
             queue,
             shared: Arc::clone(&shared),
             end: opened.end,
@@ -197,7 +189,9 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(dir: &Path, rotation: &Rotation) -> io::Result<Self> {
+    fn new(dir: &Path, rotation: &Rotation, disk: &dyn Disk) -> io::Result<Self> {
+        // A process that was killed may have come between giving a name and making it durable.
+        disk.sync_names(dir)?;
         let segments = folder::list(dir)?;
         let mut opened =
             Self { bases: segments.keys().copied().collect(), newest: None, end: 0, finished: Vec::new() };
@@ -213,7 +207,7 @@ impl Opened {
                 }
                 (Some(_), _) => {}
                 (None, Forms { plain: true, .. }) => {
-                    let newest = Segment::reopen(dir, *base, &*rotation.clock)?;
+                    let newest = Segment::reopen(dir, *base, &*rotation.clock, disk)?;
                     opened.end = base + newest.length;
                     opened.newest = Some(newest);
                 }
@@ -237,25 +231,25 @@ struct Segment {
 }
 
 impl Segment {
-    fn create(dir: &Path, base: u64, since: Timestamp) -> Result<Self, Failure> {
+    fn create(dir: &Path, base: u64, since: Timestamp, disk: &dyn Disk) -> Result<Self, Failure> {
         let path = folder::plain(dir, base);
         let failed = |cause| Failure::io(&path, "made", cause);
         // It may be there after a write that failed, with nothing that was acknowledged.
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
         file.set_len(0).map_err(failed)?;
-        folder::sync(dir).map_err(failed)?;
+        disk.sync_names(dir).map_err(failed)?;
         Ok(Self { file, base, length: 0, since, path })
     }
 
     /// Opens the newest segment, and cuts off what a crash left of a group.
-    fn reopen(dir: &Path, base: u64, clock: &dyn Clock) -> io::Result<Self> {
+    fn reopen(dir: &Path, base: u64, clock: &dyn Clock, disk: &dyn Disk) -> io::Result<Self> {
         let path = folder::plain(dir, base);
         let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
         let found = file.metadata()?;
         let length = whole_bytes(&mut file)?;
         if length < found.len() {
             file.set_len(length)?;
-            file.sync_all()?;
+            disk.sync(&file)?;
             tracing::warn!(
                 file = %path.display(),
                 cut_bytes = found.len() - length,
@@ -279,7 +273,7 @@ impl Segment {
 struct Writer {
     rotation: Rotation,
     max_waiting: u64,
-    write: Write,
+    disk: Arc<dyn Disk>,
     queue: Receiver<Job>,
     shared: Arc<Shared>,
     end: u64,
@@ -334,7 +328,7 @@ impl Writer {
         }
         self.rotate();
         let mut segment = self.segment()?;
-        match (self.write)(&mut segment.file, &self.buffer) {
+        match self.disk.append(&mut segment.file, &self.buffer) {
             Ok(()) => {
                 segment.length += self.buffer.len() as u64;
                 self.end = segment.base + segment.length;
@@ -372,7 +366,8 @@ impl Writer {
         if let Some(segment) = self.current.take() {
             return Ok(segment);
         }
-        let segment = Segment::create(self.folder.dir(), self.end, self.rotation.clock.now())?;
+        let now = self.rotation.clock.now();
+        let segment = Segment::create(self.folder.dir(), self.end, now, &*self.disk)?;
         self.shared.bases().insert(self.end);
         self.hand_over_finished();
         Ok(segment)
