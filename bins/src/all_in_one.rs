@@ -72,10 +72,12 @@ impl AllInOne {
     /// Serves until it is told to stop, then finishes what was accepted and closes the stores.
     ///
     /// # Errors
-    /// A part of it ended by itself.
+    /// A part of it ended by itself, or the embedded store failed to write.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { backends, dispatching, feeder, server, metrics, stop } = self;
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
+        let broken = backends.connections().broken();
+        let storing = tokio::spawn(lifecycle::end_when_broken(broken, stop.clone()));
         let feeding = lifecycle::spawn_part(&stop, feed(feeder, stop.clone()));
         let served = CancellationToken::new();
         let dispatching = tokio::spawn(dispatching.run(stop.clone(), served.clone()));
@@ -84,8 +86,9 @@ impl AllInOne {
         let dispatched = dispatching.await.context("the dispatcher broke down").flatten();
         let fed = feeding.await.context("the feeder ended by itself");
         let kept_up = keeping_up.await.context("the upkeep of metrics ended by itself");
+        let stored = storing.await.context("the watch over the store broke down").flatten();
         backends.close().await;
-        dispatched.and(fed).and(kept_up)
+        stored.and(dispatched).and(fed).and(kept_up)
     }
 }
 

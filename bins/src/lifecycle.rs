@@ -33,6 +33,24 @@ pub(crate) fn spawn_part<T: Send + 'static>(
     })
 }
 
+/// Ends the program when a store broke, with an error: whoever watches over it starts it again.
+pub(crate) async fn end_when_broken(
+    broken: impl Future<Output = ()>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    match stop.run_until_cancelled(broken).await {
+        None => Ok(()),
+        Some(()) => {
+            tracing::error!("the embedded store failed to write and takes nothing any more: stopping");
+            stop.cancel();
+            anyhow::bail!(
+                "the embedded store failed to write; what was acknowledged is there: make room on the disk, if it is \
+                 full, and start again"
+            )
+        }
+    }
+}
+
 async fn escalate(mut interrupt: Signal, mut terminate: Signal, stop: CancellationToken) {
     for forced in [false, true] {
         tokio::select! {
@@ -51,6 +69,20 @@ async fn escalate(mut interrupt: Signal, mut terminate: Signal, stop: Cancellati
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_program_whose_store_broke_stops_with_an_error() {
+        let stop = CancellationToken::new();
+        let ended = end_when_broken(std::future::ready(()), stop.clone()).await;
+        assert!(stop.is_cancelled() && ended.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_stopped_does_not_wait_for_its_store_to_break() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(end_when_broken(std::future::pending(), stop).await.is_ok());
+    }
 
     #[tokio::test]
     async fn a_program_stops_when_a_part_of_it_breaks() {

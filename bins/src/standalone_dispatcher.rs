@@ -72,10 +72,11 @@ impl StandaloneDispatcher {
     /// Serves until it is told to stop, then refuses workers that join, and finishes what was accepted.
     ///
     /// # Errors
-    /// A part of it ended by itself.
+    /// A part of it ended by itself, or the embedded store failed to write.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { dispatching, connections, membership, http, grpc, metrics, stop } = self;
         let keeping_up = tokio::spawn(metrics.keep_up(stop.clone()));
+        let storing = tokio::spawn(lifecycle::end_when_broken(connections.broken(), stop.clone()));
         let watching = lifecycle::spawn_part(&stop, {
             let (membership, stop) = (membership.clone(), stop.clone());
             async move { membership.run(stop).await }
@@ -93,8 +94,9 @@ impl StandaloneDispatcher {
         let dispatched = dispatching.await.context("the dispatcher broke down").flatten();
         let watched = watching.await.context("the watch over members ended by itself");
         let kept_up = keeping_up.await.context("the upkeep of metrics ended by itself");
+        let stored = storing.await.context("the watch over the store broke down").flatten();
         connections.close().await;
-        http.and(grpc).and(dispatched).and(watched).and(kept_up)
+        stored.and(http).and(grpc).and(dispatched).and(watched).and(kept_up)
     }
 }
 

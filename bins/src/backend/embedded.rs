@@ -41,6 +41,10 @@ mod adapter {
             Ok(Arc::new(self.0.parking_lot(limits)?))
         }
 
+        pub(in crate::backend) fn broken(&self) -> impl Future<Output = ()> + Send + use<> {
+            self.0.broken()
+        }
+
         pub(in crate::backend) async fn close(self) {
             self.0.close().await;
         }
@@ -77,6 +81,10 @@ mod adapter {
         }
 
         pub(in crate::backend) fn parking_lot(&self, _: LotLimits) -> anyhow::Result<Arc<dyn ParkingLot>> {
+            match *self {}
+        }
+
+        pub(in crate::backend) fn broken(&self) -> impl Future<Output = ()> + Send + use<> {
             match *self {}
         }
 

@@ -10,9 +10,9 @@ mod mongodb;
 mod redis;
 mod s3;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, future};
 
 use anyhow::Context;
 use mini_platform_core::Worker;
@@ -153,6 +153,17 @@ impl Connections {
                 retrying(redis.parking_lot(limits).await?)
             }
         }))
+    }
+
+    /// Waits until a store takes no write any more, for which only a new start helps. Never ends when there is none such.
+    pub fn broken(&self) -> impl Future<Output = ()> + Send + use<> {
+        let broken = self.embedded.as_ref().map(embedded::Handle::broken);
+        async {
+            match broken {
+                Some(broken) => broken.await,
+                None => future::pending().await,
+            }
+        }
     }
 
     /// Writes out what is in memory and gives the embedded store's folder free. The ports must be dropped before.
