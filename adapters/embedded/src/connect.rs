@@ -169,7 +169,7 @@ impl Embedded {
         async move {
             let writer_is_gone = broken.wait_for(|broken| *broken).await.is_err();
             if writer_is_gone && stop.load(Ordering::Acquire) {
-                future::pending().await
+                future::pending::<()>().await;
             }
         }
     }

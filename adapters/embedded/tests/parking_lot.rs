@@ -44,7 +44,7 @@ fn flip_a_bit_of(beginning: &[u8], dir: &Path) {
         } else if path.extension().is_none_or(|ending| ending != "jnl") {
             let mut bytes = fs::read(&path).unwrap();
             if let Some(place) = bytes.windows(beginning.len()).position(|found| found == beginning) {
-                bytes[place] ^= 1;
+                *bytes.get_mut(place).unwrap() ^= 1;
                 fs::write(path, bytes).unwrap();
             }
         }
