@@ -253,7 +253,7 @@ impl Cluster {
         page.get("dead_letters").and_then(Value::as_u64).unwrap()
     }
 
-    fn are_outboxes_empty(&mut self) -> bool {
+    pub(crate) fn are_outboxes_empty(&mut self) -> bool {
         self.addresses.iter().all(|address| {
             let metrics = get(address, "/metrics").map_or_else(String::new, |(_, metrics)| metrics);
             let waiting = metrics.lines().find_map(|line| line.strip_prefix("mini_platform_outbox_bytes "));
