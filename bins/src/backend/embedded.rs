@@ -53,6 +53,7 @@ mod adapter {
 
 #[cfg(not(feature = "embedded"))]
 mod adapter {
+    use std::future::Pending;
     use std::sync::Arc;
 
     use mini_platform_core::domain::{LotLimits, MatchMode};
@@ -84,7 +85,7 @@ mod adapter {
             match *self {}
         }
 
-        pub(in crate::backend) fn broken(&self) -> impl Future<Output = ()> + Send + use<> {
+        pub(in crate::backend) fn broken(&self) -> Pending<()> {
             match *self {}
         }
 
