@@ -118,6 +118,9 @@ impl FraudRegistry for Stores {
             async move {
                 let screening = world.registry.screen(&subjects).await?;
                 world.ledger().screen(call, &subjects, &screening.verdicts);
+                if !subjects.is_empty() {
+                    world.screened.notify_waiters();
+                }
                 Ok(screening)
             }
         };

@@ -54,7 +54,12 @@ async fn befall(world: Arc<World>, chance: Chance) {
             }
         }
         7 => jump(&world, &chance),
-        8 | 9 => change_list(&world, &chance).await,
+        8 | 9 => {
+            for _ in 0..3 {
+                until_screened(&world).await;
+                change_list(&world, &chance).await;
+            }
+        }
         10 => park_strange(&world, &chance).await,
         11 => world.lot.restart(&world, &chance),
         _ => roll_back(&world, &chance).await,
@@ -69,6 +74,12 @@ async fn until_busy(world: &World, number: usize) {
         }
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Waits until somebody is screened, for two seconds at most: a list that changes within a batch is what is hard.
+async fn until_screened(world: &World) {
+    // If nobody is screened meanwhile, any moment is as good.
+    let _ = timeout(Duration::from_secs(2), world.screened.notified()).await;
 }
 
 async fn outage(world: &Arc<World>, chance: &Chance) {

@@ -10,6 +10,7 @@ use mini_platform_core::domain::{Event, MatchMode, Timestamp};
 use mini_platform_core::memory::{MemoryAdjacencyStore, MemoryEventStore, MemoryFraudRegistry, MemoryLog};
 use mini_platform_core::port::{Clock, FraudRegistry, ReplaceOutcome};
 use mini_platform_core::testkit::{VirtualClock, fraud_list, list_version};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::chance::Chance;
@@ -63,6 +64,8 @@ pub(crate) struct World {
     pub(crate) disks: Vec<Arc<Disk>>,
     pub(crate) dispatchers: Vec<Machine<RunningDispatcher>>,
     pub(crate) workers: Vec<Machine<RunningWorker>>,
+    /// Told whenever the registry has a verdict on somebody.
+    pub(crate) screened: Notify,
     poison: Vec<String>,
     weather: Mutex<Weather>,
     ledger: Mutex<Ledger>,
@@ -92,6 +95,7 @@ impl World {
             disks: (0..plan.dispatchers).map(|_| Arc::new(Disk::new(plan.outbox_bytes))).collect(),
             dispatchers: (0..plan.dispatchers).map(|_| Machine::new()).collect(),
             workers: (0..plan.workers).map(|_| Machine::new()).collect(),
+            screened: Notify::new(),
             poison,
             weather: Mutex::new(weather),
             ledger: Mutex::default(),
