@@ -72,7 +72,10 @@ impl MongoEventStore {
         Ok(Self { client: connection.client, collections: Arc::new(collections) })
     }
 
-    /// Closes the connections. Every later call, of clones too, fails as unavailable.
+    /// Closes the connections, within the configured timeout. Every later call, of clones too, fails as unavailable.
+    ///
+    /// Close the store before the runtime ends: otherwise the driver ends its sessions by itself when the last handle is
+    /// dropped, and panics when the runtime goes away meanwhile.
     pub async fn close(&self) {
         let shutdown = self.client.clone().shutdown().immediate(true);
         // What is left when the time is over ends with the process.

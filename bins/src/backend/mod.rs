@@ -166,8 +166,13 @@ impl Connections {
         }
     }
 
-    /// Writes out what is in memory and gives the embedded store's folder free. The ports must be dropped before.
+    /// Writes out what is in memory, gives the embedded store's folder free, and ends the sessions at MongoDB. The ports
+    /// must be dropped before.
     pub async fn close(self) {
+        // Its driver would end them by itself, on a runtime that may be half gone by then.
+        if let Some(mongodb) = self.mongodb {
+            mongodb.close().await;
+        }
         if let Some(embedded) = self.embedded {
             embedded.close().await;
         }

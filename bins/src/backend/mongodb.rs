@@ -33,6 +33,10 @@ mod adapter {
         pub(in crate::backend) fn event_store(&self) -> Arc<dyn EventStore> {
             Arc::clone(&self.0) as Arc<dyn EventStore>
         }
+
+        pub(in crate::backend) async fn close(self) {
+            self.0.close().await;
+        }
     }
 }
 
@@ -54,6 +58,10 @@ mod adapter {
     impl Handle {
         pub(in crate::backend) fn event_store(&self) -> Arc<dyn EventStore> {
             match *self {}
+        }
+
+        pub(in crate::backend) async fn close(self) {
+            match self {}
         }
     }
 }

@@ -2,13 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use mini_platform_bins::backend::{Connections, Port};
+use mini_platform_bins::config::{Config, Need, Sources};
+use mini_platform_core::domain::EventId;
+use mini_platform_core::error::{FaultKind, StoreError};
 use mini_platform_core::testkit::server::free_port;
 
+use crate::support::servers::Servers;
 use crate::support::{complaint, run};
 
 fn start(settings: &[&str]) -> (Option<i32>, String) {
+    let data = tempfile::tempdir().unwrap();
+    let data = format!("embedded.dir={}", data.path().display());
     let sets: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
-    let output = run(&[&["up", "--set", "http.listen=127.0.0.1:0"][..], &sets].concat());
+    let output = run(&[&["up", "--set", "http.listen=127.0.0.1:0", "--set", &data][..], &sets].concat());
     (output.status.code(), complaint(&output))
 }
 
@@ -55,4 +62,23 @@ fn a_url_that_is_none_is_a_mistake_in_the_configuration() {
         assert_eq!(code, Some(78), "{told}");
         assert!(told.contains(section) && !told.contains("hunter2"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_left_to_the_driver_of_mongodb_when_the_runtime_ends() {
+    let Some(servers) = Servers::find() else { return };
+    let settings = servers.settings();
+    let flags = settings.iter().map(|setting| setting.split_once('=').unwrap());
+    let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let sources = Sources { flags, ..Sources::default() };
+    let config = Config::load_for(&sources, &[Need::SharedStores]).unwrap().config;
+    let connections = Connections::open(&config, &[Port::Events]).await.unwrap();
+    let events = connections.events(&config).unwrap();
+    let id = EventId::new("a").unwrap();
+    assert!(events.get(&id).await.is_ok());
+    connections.close().await;
+    let StoreError::Fault(fault) = events.get(&id).await.unwrap_err() else {
+        panic!("a store fails by a fault")
+    };
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
 }
