@@ -264,12 +264,13 @@ impl Cluster {
     /// Has every promise of a ledger checked.
     pub(crate) fn check(&self, scene: &Scene, ledger: &str) -> Checked {
         let address = self.addresses.first().unwrap();
+        let name = format!("{ledger}-check");
         let (ledger, kafka) = (scene.file(ledger).display().to_string(), self.kafka.addr());
         // The broker of the tests takes its time to begin to read hundreds of thousands of records.
         let how = format!(
             "--set kafka.brokers={kafka} --set kafka.timeout=3m load check --url http://{address} --log kafka {ledger}"
         );
-        let mut check = Program::start(scene, "check", PROGRAM, how.split(' ').map(str::to_owned).collect());
+        let mut check = Program::start(scene, &name, PROGRAM, how.split(' ').map(str::to_owned).collect());
         let is_clean = check.wait().success();
         Checked { is_clean, said: format!("{}{}", check.said(), check.log()) }
     }
