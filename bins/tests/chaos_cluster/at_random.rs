@@ -43,6 +43,7 @@ fn every_promise_is_kept_while_everything_is_killed_at_random() {
     for unwanted in ["failed", "conflict"] {
         assert_eq!(summary.count(unwanted), 0, "no answer is {unwanted}");
     }
+    assert_eq!(summary.count("not sent") + summary.count("given up"), 0, "everything is acknowledged");
     assert_eq!(summary.count("acknowledged"), summary.count("events due"), "everything is acknowledged");
     for victim in cluster.victims() {
         assert!(killer.has_struck(victim) || seconds < SECONDS, "{victim:?} was struck");

@@ -21,8 +21,8 @@ const PEACE: u64 = 5;
 /// event and to bring the answer.
 const LONGEST_MS: f64 = 1_500.0;
 
-/// How many times as long as with Kafka on 99 of 100 answers may take while it is off, where that is measured: less is
-/// noise, of a disk above all that others use, too.
+/// How many times as long as with Kafka on 99 of 100 answers may take while it is off, where that is measured: a
+/// tolerance. On a quiet machine two runs with Kafka on differed by less than a fiftieth.
 const NOISE: f64 = 1.25;
 
 fn rate() -> u64 {
